@@ -1,0 +1,1 @@
+//! Which way a dialled number goes, and how it is rewritten.

@@ -1,0 +1,3 @@
+//! The wakeline program: phone, call, gateway, demo.
+
+fn main() {}

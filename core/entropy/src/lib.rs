@@ -1,0 +1,1 @@
+//! Unguessable names (tags, branches, Call-IDs, nonces) drawn from a seed that is handed in.

@@ -1,0 +1,1 @@
+//! Names for connections and the bytes on them.

@@ -1,0 +1,1 @@
+//! The push gateway's I/O: SIP edge, push senders and the store.

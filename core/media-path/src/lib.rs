@@ -1,0 +1,1 @@
+//! How media packets travel: SDES-SRTP, symmetric RTP and its source lock.

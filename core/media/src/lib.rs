@@ -1,0 +1,1 @@
+//! One audio stream and the mixer: samples in, samples out.

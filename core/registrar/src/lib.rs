@@ -1,0 +1,1 @@
+//! The gateway's machine: bindings, flows, held requests, forks and wake outcomes.

@@ -1,0 +1,1 @@
+//! One binding's life: outbound flow, refresh, retry, and the push binding of RFC 8599.

@@ -1,0 +1,1 @@
+//! Every webphone parameter: schema, reading, precedence of sources, links.

@@ -1,0 +1,1 @@
+//! Dialog id, route set, CSeq; early and confirmed dialogs, and forks.

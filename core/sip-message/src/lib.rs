@@ -1,0 +1,1 @@
+//! Read and write SIP messages: tolerant in, strict out.

@@ -1,0 +1,1 @@
+//! The phone, composed of the machines below it; owns Command, Event and Snapshot.

@@ -1,0 +1,1 @@
+//! The scoreboard: figures of ours beside a peer's, in one run.

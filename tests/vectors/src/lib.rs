@@ -1,0 +1,1 @@
+//! Test messages of the RFCs and how each is to be graded.

@@ -1,0 +1,3 @@
+//! The project's own tasks: setup, check, layers, verify, demo, bench, fuzz.
+
+fn main() {}
