@@ -1,0 +1,1 @@
+//! The phone's machines as a wasm module that may import nothing.
