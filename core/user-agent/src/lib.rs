@@ -1,1 +1,27 @@
-//! The phone, composed of the machines below it; owns Command, Event and Snapshot.
+//! The phone, composed of the machines below it.
+//!
+//! [`UserAgent`] is handed commands of a person ([`Command`]), what the network and the media did ([`Input`]) and time;
+//! it gives back what is to be done ([`Output`]), what a person should know ([`Event`]) and, at any moment, the whole
+//! state as plain data ([`Snapshot`]). The vocabulary is written here once; UniFFI, the JSON control protocol, the
+//! browser build and the command line translate it (law 3 of ARCHITECTURE.md).
+//!
+//! Composition: `registration` keeps one binding per account, `call` one machine per INVITE session, `sip-transaction`
+//! the table under both, `sip-resolve` finds next hops, `push` names wakes. RFC 3261 §8-§15 for the user agent's own
+//! duties (dispatch, OPTIONS, out-of-dialog requests), RFC 8599 §4 for waking, RFC 5626 §4 for flows.
+//!
+//! The run loop is: one `handle_*`, then drain `poll_output` and `poll_event`, then wait until `poll_timeout`.
+//!
+//! Never: sockets, names looked up, clocks, randomness (a seed is handed in), codecs, devices.
+
+mod command;
+mod event;
+mod output;
+mod snapshot;
+
+pub use command::{Command, MuteDirection};
+pub use event::{Event, Problem};
+pub use output::{FlowFailure, Input, MediaAnswer, MediaEvent, MediaRequest, Output};
+pub use snapshot::{
+    AccountId, CallId, CallPhase, CallSnapshot, Direction, Encryption, EndedCall, PushStatus, RegistrationPhase,
+    RegistrationSnapshot, Snapshot, WakeLeg,
+};
