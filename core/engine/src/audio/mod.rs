@@ -1,0 +1,82 @@
+//! Audio devices behind one trait.
+//!
+//! A device captures and plays mono 16-bit samples at its own pace; the loop asks it what it has and what it wants. Real
+//! devices (cpal on desktops, Oboe on Android, VoiceProcessingIO on iOS) run callbacks of their own and meet the loop
+//! in two rings ([`wires`]); files, tones and silence are paced by the clock ([`paced`]).
+
+#[cfg(target_os = "android")]
+mod android;
+#[cfg(not(any(target_os = "android", target_os = "ios")))]
+mod desktop;
+#[cfg(target_os = "ios")]
+mod ios;
+mod paced;
+mod wires;
+
+use std::path::PathBuf;
+
+use wakeline_clock::Time;
+
+/// Which device a phone uses.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub enum AudioChoice {
+    /// The system's microphone and loudspeaker.
+    #[default]
+    System,
+    /// No sound at all: silence out, what comes in is dropped.
+    Null,
+    /// A sine wave as the microphone; what comes in is dropped, or recorded.
+    Tone {
+        /// Its frequency in hertz.
+        hertz: f32,
+        /// Where to record what comes in, as WAV.
+        record: Option<PathBuf>,
+    },
+    /// A WAV file as the microphone (silence after its end); what comes in is dropped, or recorded.
+    File {
+        /// What to play.
+        play: Option<PathBuf>,
+        /// Where to record what comes in, as WAV.
+        record: Option<PathBuf>,
+    },
+}
+
+/// Why there is no sound.
+#[derive(Debug, thiserror::Error)]
+pub enum AudioError {
+    /// There is no such device, or it is in use.
+    #[error("no audio device: {0}; is one plugged in, and may this program use it?")]
+    Device(String),
+    /// A file cannot be read or written.
+    #[error("{path}: {cause}", path = .0.display(), cause = .1)]
+    File(PathBuf, String),
+}
+
+/// A microphone and a loudspeaker. Samples are mono, at [`AudioDevice::rate`].
+pub(crate) trait AudioDevice {
+    /// Samples per second, of both directions.
+    fn rate(&self) -> u32;
+    /// Appends what was captured since the last call.
+    fn capture(&mut self, now: Time, samples: &mut Vec<i16>);
+    /// How many samples the loudspeaker takes now.
+    fn wanted(&mut self, now: Time) -> usize;
+    /// Plays; more than was wanted makes delay.
+    fn play(&mut self, samples: &[i16]);
+    /// What has gone wrong since the last call, a lost device above all (fault F17).
+    fn failure(&mut self) -> Option<String>;
+}
+
+/// Opens and starts the chosen device.
+pub(crate) fn open(choice: &AudioChoice, now: Time) -> Result<Box<dyn AudioDevice>, AudioError> {
+    match choice {
+        #[cfg(not(any(target_os = "android", target_os = "ios")))]
+        AudioChoice::System => Ok(Box::new(desktop::Desktop::open()?)),
+        #[cfg(target_os = "android")]
+        AudioChoice::System => Ok(Box::new(android::Android::open()?)),
+        #[cfg(target_os = "ios")]
+        AudioChoice::System => Ok(Box::new(ios::Ios::open()?)),
+        AudioChoice::Null => Ok(Box::new(paced::Paced::silent(now))),
+        AudioChoice::Tone { hertz, record } => Ok(Box::new(paced::Paced::tone(now, *hertz, record.as_deref())?)),
+        AudioChoice::File { play, record } => Ok(Box::new(paced::Paced::file(now, play.as_deref(), record.as_deref())?)),
+    }
+}

@@ -1,0 +1,186 @@
+//! The phone's network: flows as tasks.
+//!
+//! Every stream flow (TCP, TLS, WS, WSS) is one task with a queue; UDP is one socket per address family, and its flows
+//! are the remote addresses met on it. What happens goes to the loop as [`Input`]s.
+
+mod stream;
+mod tls;
+mod udp;
+mod websocket;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use wakeline_flow::{FlowId, FlowInfo, Hop, Transmit, Transport};
+use wakeline_user_agent::{FlowFailure, Input};
+
+pub use tls::Trust;
+use udp::UdpEdge;
+
+/// Messages that may wait in one flow's queue; a peer that does not read costs its flow, not our memory.
+const QUEUE: usize = 256;
+
+/// Where the network's sockets are bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Binding {
+    /// The local address (webphone `localip`); any when absent.
+    pub address: Option<IpAddr>,
+    /// The UDP port (webphone `signalingport`); any when 0.
+    pub port: u16,
+}
+
+/// One open or opening flow.
+enum Flow {
+    Udp { remote: SocketAddr },
+    Stream { queue: mpsc::Sender<Bytes>, task: tokio::task::JoinHandle<()> },
+}
+
+/// All flows of a phone.
+pub(crate) struct Network {
+    binding: Binding,
+    trust: Trust,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    udp: Vec<UdpEdge>,
+    flows: HashMap<FlowId, Flow>,
+    facts: mpsc::Sender<Input>,
+}
+
+impl Network {
+    /// A network without sockets; they are opened when a flow first wants them.
+    pub(crate) fn new(binding: Binding, trust: Trust, facts: mpsc::Sender<Input>) -> Network {
+        Network { binding, trust, tls: None, udp: Vec::new(), flows: HashMap::new(), facts }
+    }
+
+    /// Opens a flow. What is known at once is returned; else the outcome arrives as `Opened` or `Closed`.
+    pub(crate) fn open(&mut self, flow: FlowId, hop: Hop) -> Option<Input> {
+        match hop.transport {
+            Transport::Udp => Some(self.open_udp(flow, hop.remote)),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => self.open_stream(flow, hop),
+        }
+    }
+
+    fn open_udp(&mut self, flow: FlowId, remote: SocketAddr) -> Input {
+        match self.udp_edge(remote.is_ipv6()).and_then(|edge| edge.name(flow, remote)) {
+            Ok(local) => {
+                self.flows.insert(flow, Flow::Udp { remote });
+                Input::Opened(FlowInfo { id: flow, transport: Transport::Udp, local, remote })
+            }
+            Err(error) => {
+                tracing::warn!(%remote, %error, "no UDP flow");
+                Input::Closed { flow, failure: FlowFailure::Unreachable }
+            }
+        }
+    }
+
+    fn open_stream(&mut self, flow: FlowId, hop: Hop) -> Option<Input> {
+        let tls = if hop.transport.is_secure() {
+            match self.tls_configuration() {
+                Ok(tls) => Some(tls),
+                Err(error) => {
+                    tracing::error!(%error, "no TLS");
+                    return Some(Input::Closed { flow, failure: FlowFailure::CertificateRefused });
+                }
+            }
+        } else {
+            None
+        };
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let task = tokio::spawn(stream::run(flow, hop, self.binding.address, tls, waiting, self.facts.clone()));
+        self.flows.insert(flow, Flow::Stream { queue, task });
+        None
+    }
+
+    /// Sends on a flow; what is sent to a flow that is gone is dropped, because its end has been told already.
+    pub(crate) async fn send(&mut self, transmit: Transmit) -> Option<Input> {
+        match self.flows.get(&transmit.flow) {
+            Some(Flow::Udp { remote }) => {
+                let remote = *remote;
+                if let Some(edge) = self.udp.iter().find(|edge| edge.is_ipv6() == remote.is_ipv6())
+                    && let Err(error) = edge.send(&transmit.bytes, remote).await
+                {
+                    tracing::debug!(%remote, %error, "datagram not sent");
+                }
+                None
+            }
+            Some(Flow::Stream { queue, .. }) => {
+                if queue.try_send(transmit.bytes).is_ok() {
+                    return None;
+                }
+                self.flows.remove(&transmit.flow);
+                Some(Input::Closed { flow: transmit.flow, failure: FlowFailure::TimedOut })
+            }
+            None => None,
+        }
+    }
+
+    /// Closes a flow in good order: what is queued is still sent.
+    pub(crate) fn close(&mut self, flow: FlowId) {
+        match self.flows.remove(&flow) {
+            Some(Flow::Udp { remote }) => {
+                if let Some(edge) = self.udp.iter().find(|edge| edge.is_ipv6() == remote.is_ipv6()) {
+                    edge.forget(remote);
+                }
+                if self.flows.values().all(|flow| matches!(flow, Flow::Stream { .. })) {
+                    // Nothing listens while suspended: no packet may wake the process.
+                    self.udp.clear();
+                }
+            }
+            // Dropping the queue lets the task send what waits, say close_notify and end.
+            Some(Flow::Stream { .. }) | None => {}
+        }
+    }
+
+    /// A flow that a datagram from an unknown address opened is known from now on.
+    pub(crate) fn adopt(&mut self, info: &FlowInfo) {
+        if info.transport == Transport::Udp {
+            self.flows.entry(info.id).or_insert(Flow::Udp { remote: info.remote });
+        }
+    }
+
+    /// Forgets a flow whose end was told by its own task.
+    pub(crate) fn forget(&mut self, flow: FlowId) {
+        self.flows.remove(&flow);
+    }
+
+    /// Open and opening flows.
+    pub(crate) fn count(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Waits until every closing flow has sent its last bytes, or the patience is over.
+    pub(crate) async fn drain(&mut self, patience: std::time::Duration) {
+        let tasks: Vec<_> = self.flows.drain().filter_map(|(_, flow)| match flow {
+            Flow::Stream { queue, task } => {
+                drop(queue);
+                Some(task)
+            }
+            Flow::Udp { .. } => None,
+        }).collect();
+        let all = async {
+            for task in tasks {
+                // A task that panicked has closed its socket too.
+                let _ = task.await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, all).await;
+    }
+
+    fn udp_edge(&mut self, ipv6: bool) -> std::io::Result<&UdpEdge> {
+        if let Some(place) = self.udp.iter().position(|edge| edge.is_ipv6() == ipv6) {
+            return Ok(&self.udp[place]);
+        }
+        let edge = UdpEdge::bind(self.binding, ipv6, self.facts.clone())?;
+        self.udp.push(edge);
+        Ok(&self.udp[self.udp.len() - 1])
+    }
+
+    fn tls_configuration(&mut self) -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
+        if self.tls.is_none() {
+            self.tls = Some(tls::configuration(&self.trust)?);
+        }
+        self.tls.clone().ok_or_else(|| rustls::Error::General("no TLS configuration".into()))
+    }
+}

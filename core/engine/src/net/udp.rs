@@ -1,0 +1,126 @@
+//! UDP: one socket per address family, flows by remote address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use wakeline_flow::{FlowId, FlowInfo, Received, Transport};
+use wakeline_user_agent::Input;
+
+use super::Binding;
+
+/// Remote addresses remembered per socket; more come in only from strangers, and the oldest stranger is forgotten.
+const MOST_FLOWS: usize = 1024;
+
+/// Names of flows that strangers open; the user agent's own count from zero.
+static NEXT_STRANGER: AtomicU64 = AtomicU64::new(1 << 63);
+
+/// The flows of one socket.
+type Names = Arc<Mutex<HashMap<SocketAddr, FlowInfo>>>;
+
+/// One socket and the task that reads it.
+pub(crate) struct UdpEdge {
+    socket: Arc<UdpSocket>,
+    names: Names,
+    ipv6: bool,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl UdpEdge {
+    /// Binds the socket of one address family and starts reading it.
+    pub(crate) fn bind(binding: Binding, ipv6: bool, facts: mpsc::Sender<Input>) -> std::io::Result<UdpEdge> {
+        let any = if ipv6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+        let address = binding.address.filter(|address| address.is_ipv6() == ipv6).unwrap_or(any);
+        let domain = if ipv6 { socket2::Domain::IPV6 } else { socket2::Domain::IPV4 };
+        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if ipv6 {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&SocketAddr::new(address, binding.port).into())?;
+        let socket = Arc::new(UdpSocket::from_std(socket.into())?);
+        let names = Names::default();
+        let reader = tokio::spawn(read(Arc::clone(&socket), Arc::clone(&names), facts));
+        Ok(UdpEdge { socket, names, ipv6, reader })
+    }
+
+    /// Whether this is the IPv6 socket.
+    pub(crate) fn is_ipv6(&self) -> bool {
+        self.ipv6
+    }
+
+    /// Gives the flow to `remote` its name; returns our address as that remote sees it before any NAT.
+    pub(crate) fn name(&self, flow: FlowId, remote: SocketAddr) -> std::io::Result<SocketAddr> {
+        let local = local_towards(&self.socket, remote)?;
+        let info = FlowInfo { id: flow, transport: Transport::Udp, local, remote };
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(remote, info);
+        Ok(local)
+    }
+
+    /// Forgets the flow to `remote`.
+    pub(crate) fn forget(&self, remote: SocketAddr) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(&remote);
+    }
+
+    /// Sends one datagram.
+    pub(crate) async fn send(&self, bytes: &Bytes, remote: SocketAddr) -> std::io::Result<()> {
+        self.socket.send_to(bytes, remote).await.map(drop)
+    }
+}
+
+impl Drop for UdpEdge {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+async fn read(socket: Arc<UdpSocket>, names: Names, facts: mpsc::Sender<Input>) {
+    let mut buffer = vec![0; 65_535];
+    loop {
+        let (length, remote) = match socket.recv_from(&mut buffer).await {
+            Ok(got) => got,
+            Err(error) => {
+                // An ICMP error of an earlier datagram is reported here; the socket itself is fine.
+                tracing::debug!(%error, "UDP receive");
+                continue;
+            }
+        };
+        let Some(flow) = flow_of(&socket, &names, remote) else { continue };
+        let bytes = Bytes::copy_from_slice(&buffer[..length]);
+        if facts.send(Input::Received(Received { flow, bytes })).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The flow that `remote` is, named anew when it is a stranger.
+fn flow_of(socket: &UdpSocket, names: &Names, remote: SocketAddr) -> Option<FlowInfo> {
+    let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(info) = names.get(&remote) {
+        return Some(*info);
+    }
+    if names.len() >= MOST_FLOWS {
+        let oldest = names.values().filter(|info| info.id.0 >> 63 == 1).min_by_key(|info| info.id)?.remote;
+        names.remove(&oldest);
+    }
+    let local = local_towards(socket, remote).ok()?;
+    let id = FlowId(NEXT_STRANGER.fetch_add(1, Ordering::Relaxed));
+    let info = FlowInfo { id, transport: Transport::Udp, local, remote };
+    names.insert(remote, info);
+    Some(info)
+}
+
+/// Our address on the way to `remote`: the socket's own, or the one that the system would choose.
+fn local_towards(socket: &UdpSocket, remote: SocketAddr) -> std::io::Result<SocketAddr> {
+    let bound = socket.local_addr()?;
+    if !bound.ip().is_unspecified() {
+        return Ok(bound);
+    }
+    let probe = std::net::UdpSocket::bind(SocketAddr::new(bound.ip(), 0))?;
+    probe.connect(remote)?;
+    Ok(SocketAddr::new(probe.local_addr()?.ip(), bound.port()))
+}
