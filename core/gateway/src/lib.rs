@@ -1,1 +1,3 @@
 //! The push gateway's I/O: SIP edge, push senders and the store.
+
+pub mod push;

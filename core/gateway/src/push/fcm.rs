@@ -1,0 +1,301 @@
+//! FCM HTTP v1.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use wakeline_clock::{Time, system};
+
+use super::http::{Trust, client};
+use super::oauth::{Denied, Tokens};
+use super::outcome::{Outcome, Verdict, retry_after};
+use super::{Push, ServiceAccount, SetupError, token_name};
+
+/// The production endpoint.
+pub const ENDPOINT: &str = "https://fcm.googleapis.com";
+/// How long to leave the service alone after 429 without Retry-After; its own guide's figure.
+const QUOTA_PAUSE: Duration = Duration::from_secs(60);
+/// The longest wait for one answer; a push that is answered later woke nobody in time.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Waits before the second, third and fourth attempt, unless the service names one.
+const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// How the sender is set up.
+#[derive(Debug)]
+pub struct FcmSetup {
+    /// One account per Firebase project; the first serves tokens whose project is not known.
+    pub accounts: Vec<ServiceAccount>,
+    /// Scheme, host and port; [`ENDPOINT`] in production.
+    pub endpoint: String,
+    /// Whom to believe.
+    pub trust: Trust,
+    /// `restricted_package_name`: only this Android package may get the push.
+    pub package: Option<String>,
+    /// How many requests may be on their way at once.
+    pub concurrency: usize,
+}
+
+/// The sender; cheap to clone, all clones share one connection and one token.
+#[derive(Debug, Clone)]
+pub struct FcmSender(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    projects: Vec<Arc<Tokens>>,
+    client: reqwest::Client,
+    endpoint: String,
+    package: Option<String>,
+    slots: Semaphore,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    message: Message<'a>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fid: Option<&'a str>,
+    android: Android<'a>,
+    data: &'a std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct Android<'a> {
+    priority: &'static str,
+    ttl: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restricted_package_name: Option<&'a str>,
+}
+
+/// What one attempt gave.
+enum Attempt {
+    Answered(Verdict),
+    /// Nothing came back; the connection may have gone.
+    Lost,
+}
+
+impl FcmSender {
+    /// Builds the sender; nothing is sent before the first push.
+    ///
+    /// # Errors
+    /// When the endpoint, the CA file or the trust store cannot be used, or there is no account.
+    pub fn new(setup: FcmSetup) -> Result<FcmSender, SetupError> {
+        let endpoint = setup.endpoint.trim_end_matches('/').to_owned();
+        if !(endpoint.starts_with("https://") || endpoint.starts_with("http://")) {
+            return Err(SetupError::Endpoint(setup.endpoint));
+        }
+        if setup.accounts.is_empty() {
+            return Err(SetupError::Account("none is named"));
+        }
+        let client = client(&setup.trust)?;
+        let projects = setup
+            .accounts
+            .into_iter()
+            .map(|account| Arc::new(Tokens::new(account, client.clone())))
+            .collect();
+        Ok(FcmSender(Arc::new(Inner {
+            projects,
+            client,
+            endpoint,
+            package: setup.package,
+            slots: Semaphore::new(setup.concurrency.max(1)),
+        })))
+    }
+
+    /// Fetches the access tokens ahead, so that the first wake does not wait for them.
+    pub async fn warm(&self) {
+        for tokens in &self.0.projects {
+            if let Err(denied) = tokens.get().await {
+                tracing::error!(project = tokens.account().project(), ?denied, "no push access token");
+            }
+        }
+    }
+
+    /// Sends, and tries again while the push is of use.
+    pub async fn send(&self, push: &Push) -> Outcome {
+        let started = system::now();
+        let outcome = match tokio::time::timeout(push.until.since(started), self.0.slots.acquire()).await {
+            Ok(Ok(_slot)) => self.0.send(push).await,
+            Ok(Err(_)) | Err(_) => Outcome::TooLate,
+        };
+        let device = token_name(&push.prid);
+        let took = system::now().since(started).as_millis();
+        match &outcome {
+            Outcome::Accepted => tracing::debug!(device, took_ms = took, "push accepted"),
+            Outcome::TokenDead => tracing::info!(device, "push token is dead"),
+            Outcome::Unavailable | Outcome::TooLate => tracing::warn!(device, ?outcome, "push not delivered"),
+            Outcome::WrongProject
+            | Outcome::OurBug { .. }
+            | Outcome::NotAuthorised { .. }
+            | Outcome::QuotaExceeded { .. } => tracing::error!(device, ?outcome, "push refused"),
+        }
+        outcome
+    }
+}
+
+impl Inner {
+    /// The account of the project that the phone named, else the first.
+    fn account_of(&self, project: Option<&str>) -> Option<usize> {
+        project
+            .and_then(|project| self.projects.iter().position(|tokens| tokens.account().project() == project))
+    }
+
+    async fn send(&self, push: &Push) -> Outcome {
+        let mut project = self.account_of(push.project.as_deref()).unwrap_or(0);
+        let mut tried = vec![project];
+        let mut renewed = false;
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            if system::now() >= push.until {
+                return Outcome::TooLate;
+            }
+            let Some(tokens) = self.projects.get(project) else { return Outcome::WrongProject };
+            let left = push.until.since(system::now());
+            let token = match tokio::time::timeout(left, tokens.get()).await {
+                Ok(Ok(token)) => token,
+                Ok(Err(Denied::Refused(code))) => return Outcome::NotAuthorised { code },
+                Ok(Err(Denied::Unavailable)) => {
+                    if pause(pauses.next(), push.until).await {
+                        continue;
+                    }
+                    return Outcome::Unavailable;
+                }
+                Err(_) => return Outcome::Unavailable,
+            };
+            let attempt = self.attempt(tokens.account().project(), token.text.expose(), push).await;
+            let again = match attempt {
+                Attempt::Answered(Verdict::Accepted) => return Outcome::Accepted,
+                Attempt::Answered(Verdict::TokenDead) => return Outcome::TokenDead,
+                Attempt::Answered(Verdict::OurBug { field }) => return Outcome::OurBug { field },
+                Attempt::Answered(Verdict::NotAuthorised { code }) => return Outcome::NotAuthorised { code },
+                Attempt::Answered(Verdict::RenewAuth) if renewed => {
+                    return Outcome::NotAuthorised { code: "UNAUTHENTICATED".to_owned() };
+                }
+                Attempt::Answered(Verdict::RenewAuth) => {
+                    renewed = true;
+                    tokens.spoilt(&token);
+                    continue;
+                }
+                // pn-param said another project, or nothing: every account of ours may try once.
+                Attempt::Answered(Verdict::WrongProject) => {
+                    match (0..self.projects.len()).find(|other| !tried.contains(other)) {
+                        None => return Outcome::WrongProject,
+                        Some(other) => {
+                            tried.push(other);
+                            project = other;
+                            renewed = false;
+                            continue;
+                        }
+                    }
+                }
+                Attempt::Answered(Verdict::Quota { retry_after }) => {
+                    let retry_after = retry_after.unwrap_or(QUOTA_PAUSE);
+                    if !pause(Some(retry_after), push.until).await {
+                        return Outcome::QuotaExceeded { retry_after };
+                    }
+                    continue;
+                }
+                Attempt::Answered(Verdict::Retry { retry_after }) => {
+                    let ours = pauses.next();
+                    ours.map(|ours| retry_after.unwrap_or_else(|| jittered(ours)))
+                }
+                Attempt::Lost => pauses.next().map(jittered),
+            };
+            if !pause(again, push.until).await {
+                return Outcome::Unavailable;
+            }
+        }
+    }
+
+    async fn attempt(&self, project: &str, bearer: &str, push: &Push) -> Attempt {
+        let prid = push.prid.expose();
+        let (token, fid) = if is_installation_id(prid) { (None, Some(prid)) } else { (Some(prid), None) };
+        let body = Body {
+            message: Message {
+                token,
+                fid,
+                android: Android {
+                    priority: if push.urgent { "HIGH" } else { "NORMAL" },
+                    // A call that is late is no call: deliver now or never.
+                    ttl: if push.urgent {
+                        "0s".to_owned()
+                    } else {
+                        format!("{}s", push.until.since(system::now()).as_secs())
+                    },
+                    restricted_package_name: self.package.as_deref(),
+                },
+                data: &push.data,
+            },
+        };
+        let left = push.until.since(system::now()).min(ANSWER);
+        let response = self
+            .client
+            .post(format!("{}/v1/projects/{project}/messages:send", self.endpoint))
+            .bearer_auth(bearer)
+            .timeout(left)
+            .json(&body)
+            .send()
+            .await;
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => {
+                // The error's own text may hold the address with nothing secret in it; the body never stands there.
+                tracing::debug!(error = %error.without_url(), "push request failed");
+                return Attempt::Lost;
+            }
+        };
+        let status = response.status().as_u16();
+        let wait = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| retry_after(value.to_str().ok()?, system::wall().as_secs()));
+        match response.bytes().await {
+            Ok(body) => Attempt::Answered(Verdict::of(status, &body, wait)),
+            Err(_) if status == 200 => Attempt::Answered(Verdict::Accepted),
+            Err(_) => Attempt::Lost,
+        }
+    }
+}
+
+/// Waits unless that would be too late; says whether it waited.
+async fn pause(span: Option<Duration>, until: Time) -> bool {
+    let Some(span) = span else { return false };
+    if system::now() + span >= until {
+        return false;
+    }
+    tokio::time::sleep(span).await;
+    true
+}
+
+/// A quarter more at the most, so that many senders do not come back in step.
+fn jittered(span: Duration) -> Duration {
+    let mut byte = [0_u8];
+    if getrandom::fill(&mut byte).is_err() {
+        return span;
+    }
+    span + span * u32::from(byte[0]) / 1024
+}
+
+/// A Firebase installation id: 22 characters of base64url whose first four bits are 0111.
+fn is_installation_id(prid: &str) -> bool {
+    prid.len() == 22
+        && prid.starts_with(['c', 'd', 'e', 'f'])
+        && prid.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_and_installation_ids_are_told_apart() {
+        assert!(is_installation_id("dK2_exampleInstall-123"));
+        assert!(!is_installation_id("dK2_exampleToken:APA91bExample"));
+        assert!(!is_installation_id("aK2_exampleInstall-123"));
+    }
+}
