@@ -1,0 +1,113 @@
+//! Is what was heard what was said? Delay, level and similarity of a recording against its original.
+
+use serde::Serialize;
+
+/// The outcome of one comparison.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub(crate) struct AudioCheck {
+    /// How much later the original stands in the recording, in milliseconds.
+    pub(crate) delay_ms: f64,
+    /// The recording's level against the original's, in decibels.
+    pub(crate) level_db: f64,
+    /// Normalised correlation at that delay: 1 is the same sound, 0 has nothing to do with it.
+    pub(crate) similarity: f64,
+}
+
+/// Steps per second of the first, coarse search.
+const COARSE_RATE: u32 = 2_000;
+/// Speech is compared below this rate's half: codecs keep the waveform there, and change it above.
+const FINE_RATE: u32 = 8_000;
+
+/// Compares `heard` with `said`, both mono at `rate`; `None` when either is too short or silent.
+///
+/// The delay is sought between `earliest_ms` and `latest_ms` after the start of `heard`.
+pub(crate) fn compare(said: &[i16], heard: &[i16], rate: u32, earliest_ms: u32, latest_ms: u32) -> Option<AudioCheck> {
+    let (coarse_said, coarse_heard) = (decimate(said, rate, COARSE_RATE), decimate(heard, rate, COARSE_RATE));
+    let from = (earliest_ms * COARSE_RATE / 1000) as usize;
+    let until = (latest_ms * COARSE_RATE / 1000) as usize;
+    let coarse = best_lag(&coarse_said, &coarse_heard, from, until)?;
+    let (fine_said, fine_heard) = (decimate(said, rate, FINE_RATE), decimate(heard, rate, FINE_RATE));
+    let step = (FINE_RATE / COARSE_RATE) as usize;
+    let around = coarse * step;
+    let lag = best_lag(&fine_said, &fine_heard, around.saturating_sub(2 * step), around + 2 * step)?;
+    let overlap = fine_said.len().min(fine_heard.len().checked_sub(lag)?);
+    let (original, copy) = (&fine_said[..overlap], &fine_heard[lag..lag + overlap]);
+    Some(AudioCheck {
+        delay_ms: lag as f64 * 1000.0 / f64::from(FINE_RATE),
+        level_db: 10.0 * (energy(copy) / energy(original)).log10(),
+        similarity: correlation(original, copy)?,
+    })
+}
+
+/// The lag at which the correlation is highest.
+fn best_lag(said: &[f32], heard: &[f32], from: usize, until: usize) -> Option<usize> {
+    let at = |lag: usize| {
+        let overlap = said.len().min(heard.len().checked_sub(lag)?);
+        Some((lag, correlation(&said[..overlap], &heard[lag..lag + overlap])?))
+    };
+    (from..=until).filter_map(at).max_by(|a, b| a.1.total_cmp(&b.1)).map(|(lag, _)| lag)
+}
+
+/// Normalised correlation; `None` for silence or less than a quarter of a second.
+fn correlation(a: &[f32], b: &[f32]) -> Option<f64> {
+    if a.len() < (COARSE_RATE / 4) as usize {
+        return None;
+    }
+    let product: f64 = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+    let norm = (energy(a) * energy(b)).sqrt() * a.len() as f64;
+    (norm > 0.0).then(|| product / norm)
+}
+
+/// Mean energy per sample.
+fn energy(samples: &[f32]) -> f64 {
+    samples.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>() / samples.len().max(1) as f64
+}
+
+/// Brings samples to a lower rate by the mean over each step's window: a crude low pass that treats both sides alike.
+fn decimate(samples: &[i16], from: u32, to: u32) -> Vec<f32> {
+    let step = f64::from(from) / f64::from(to);
+    let count = (samples.len() as f64 / step) as usize;
+    let mean = |index: usize| {
+        let start = (index as f64 * step) as usize;
+        let end = (((index + 1) as f64 * step) as usize).clamp(start + 1, samples.len());
+        samples[start..end].iter().map(|&sample| f32::from(sample)).sum::<f32>() / (end - start) as f32
+    };
+    (0..count).map(mean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Something like speech: a buzz whose loudness and pitch wander.
+    fn buzz(seconds: usize, rate: usize) -> Vec<i16> {
+        let mut phase = 0.0_f32;
+        let sample = |n: usize| {
+            let t = n as f32 / rate as f32;
+            phase += (140.0 + 40.0 * (t * 2.3).sin()) / rate as f32;
+            let loud = (t * 3.1).sin().abs() * (t * 0.7).cos().abs();
+            (((phase * std::f32::consts::TAU).sin() + 0.4 * (phase * 3.0 * std::f32::consts::TAU).sin()) * loud * 9000.0) as i16
+        };
+        (0..seconds * rate).map(sample).collect()
+    }
+
+    #[test]
+    fn a_delayed_quieter_copy_is_found() {
+        let said = buzz(4, 16_000);
+        let mut heard = vec![0; 1600];
+        heard.extend(said.iter().map(|&sample| sample / 2));
+        let check = compare(&said, &heard, 16_000, 0, 1000).unwrap();
+        assert!((check.delay_ms - 100.0).abs() < 0.5, "{check:?}");
+        assert!((check.level_db + 6.0).abs() < 0.2, "{check:?}");
+        assert!(check.similarity > 0.99, "{check:?}");
+    }
+
+    #[test]
+    fn another_sound_is_not_similar_and_silence_is_nothing() {
+        let said = buzz(4, 16_000);
+        let tone: Vec<i16> = (0..64_000).map(|n| ((n as f32 * 0.9).sin() * 9000.0) as i16).collect();
+        assert!(compare(&said, &tone, 16_000, 0, 500).unwrap().similarity < 0.3);
+        assert_eq!(compare(&said, &[0; 64_000], 16_000, 0, 500), None);
+        assert_eq!(compare(&said, &[1; 10], 16_000, 0, 500), None);
+    }
+}
