@@ -1,0 +1,241 @@
+//! Characters and small pieces of the grammar (RFC 3261 §25.1) that every reader here needs.
+
+use std::borrow::Cow;
+
+const TOKEN: u8 = 1;
+const CONTROL: u8 = 2;
+const SPACE: u8 = 4;
+
+static CLASS: [u8; 256] = {
+    let mut class = [0u8; 256];
+    let mut byte = 0usize;
+    while byte < 256 {
+        let b = byte as u8;
+        if b.is_ascii_alphanumeric()
+            || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+        {
+            class[byte] |= TOKEN;
+        }
+        if b < 0x20 || b == 0x7f {
+            class[byte] |= CONTROL;
+        }
+        if b == b' ' || b == b'\t' || b == b'\r' || b == b'\n' {
+            class[byte] |= SPACE;
+        }
+        byte += 1;
+    }
+    class
+};
+
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    CLASS[usize::from(byte)] & TOKEN != 0
+}
+
+/// `token`, not empty.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+/// Any control character but the tab.
+pub(crate) fn has_control(text: &str) -> bool {
+    text.bytes().any(|byte| CLASS[usize::from(byte)] & CONTROL != 0 && byte != b'\t')
+}
+
+pub(crate) fn is_space(byte: u8) -> bool {
+    CLASS[usize::from(byte)] & SPACE != 0
+}
+
+/// Without the white space at both ends; folds have become spaces long before.
+pub(crate) fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\r', '\n'])
+}
+
+/// The place just behind the quoted string that opens at the start of `text`.
+pub(crate) fn quoted_end(text: &[u8]) -> Option<usize> {
+    if text.first() != Some(&b'"') {
+        return None;
+    }
+    let mut at = 1;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
+        match text.get(at) {
+            Some(b'"') => return Some(at + 1),
+            _ => at += 2,
+        }
+    }
+}
+
+/// The first place outside quoted strings at which `found` holds. An open quote ends the search without a find.
+pub(crate) fn find_outside_quotes(text: &[u8], found: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        if found(byte) {
+            return Some(at);
+        }
+        at += match byte {
+            b'"' => quoted_end(&text[at..])?,
+            _ => 1,
+        };
+    }
+    None
+}
+
+/// Takes a quoted string's quotes and backslashes away; other text stays as it is.
+pub(crate) fn unquote(text: &str) -> Cow<'_, str> {
+    let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return Cow::Borrowed(text);
+    };
+    if !inner.contains('\\') {
+        return Cow::Borrowed(inner);
+    }
+    let mut out = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.extend(chars.next()),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Writes text as a quoted string.
+pub(crate) fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+    out
+}
+
+/// Resolves `%xx`; nothing if an escape is broken or the outcome is not UTF-8.
+pub(crate) fn unescape(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        if byte == b'%' {
+            let digits = behind.get(..2)?;
+            out.push(hex(digits[0])? << 4 | hex(digits[1])?);
+            rest = &behind[2..];
+        } else {
+            out.push(byte);
+            rest = behind;
+        }
+    }
+    String::from_utf8(out).ok().map(Cow::Owned)
+}
+
+pub(crate) fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Writes text with every byte outside `keep` and outside letters and digits as `%xx`.
+pub(crate) fn escape(text: &str, keep: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || keep.contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            out.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+    }
+    out
+}
+
+/// Digits only, no sign, in range.
+pub(crate) fn number<T: core::str::FromStr>(text: &str) -> Option<T> {
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+}
+
+/// Splits at commas that stand outside quoted strings and angle brackets (RFC 3261 §7.3.1).
+#[derive(Clone, Debug)]
+pub(crate) struct Commas<'a> {
+    rest: Option<&'a str>,
+}
+
+impl<'a> Commas<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        Commas { rest: Some(text) }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Commas { rest: None }
+    }
+}
+
+impl<'a> Iterator for Commas<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let text = self.rest?;
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            match byte {
+                b',' => {
+                    self.rest = text.get(at + 1..);
+                    return text.get(..at).map(trim);
+                }
+                // An open quote or bracket takes the rest: what follows is malformed, and says so where it is read.
+                b'"' => at += quoted_end(&bytes[at..]).unwrap_or(bytes.len()),
+                b'<' => at += memchr::memchr(b'>', &bytes[at..]).unwrap_or(bytes.len()),
+                _ => at += 1,
+            }
+        }
+        self.rest = None;
+        Some(trim(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_in_quotes_and_brackets_do_not_split() {
+        let values: Vec<_> = Commas::of(r#""a, \", b" <sip:x,y@z>;q=1 , <sip:w>"#).collect();
+        assert_eq!(values, [r#""a, \", b" <sip:x,y@z>;q=1"#, "<sip:w>"]);
+    }
+
+    #[test]
+    fn quotes_come_off_and_go_on() {
+        assert_eq!(unquote(r#""a\"b\\c""#), r#"a"b\c"#);
+        assert_eq!(quote(r#"a"b\c"#), r#""a\"b\\c""#);
+        assert_eq!(unquote("plain"), "plain");
+        assert_eq!(quoted_end(br#""a\"b"c"#), Some(6));
+        assert_eq!(quoted_end(br#""a\"#), None);
+    }
+
+    #[test]
+    fn escapes_resolve_or_fail() {
+        assert_eq!(unescape("a%20b").as_deref(), Some("a b"));
+        assert_eq!(unescape("a%2"), None);
+        assert_eq!(unescape("a%zz"), None);
+        assert_eq!(unescape("%ff"), None);
+        assert_eq!(escape("a b\u{e9}", b"-_"), "a%20b%C3%A9");
+    }
+
+    #[test]
+    fn numbers_have_no_sign() {
+        assert_eq!(number::<u32>("42"), Some(42));
+        for bad in ["", "+5", "-1", "0x10", " 1", "4294967296"] {
+            assert_eq!(number::<u32>(bad), None, "{bad}");
+        }
+    }
+}
