@@ -1,3 +1,4 @@
 //! The push gateway's I/O: SIP edge, push senders and the store.
 
 pub mod push;
+pub mod store;
