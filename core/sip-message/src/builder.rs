@@ -107,10 +107,10 @@ impl Builder {
     pub fn copy(mut self, from: &Message, name: Name) -> Builder {
         for line in from.lines_of(&name) {
             let value = Checked::copied(line.value());
-            match name {
-                Name::Via => self.vias.push(value),
-                Name::ContentLength => {}
-                _ => self.lines.push((name.clone(), value)),
+            if name == Name::Via {
+                self.vias.push(value);
+            } else if name != Name::ContentLength {
+                self.lines.push((name.clone(), value));
             }
         }
         self

@@ -23,12 +23,14 @@ impl<'a> Host<'a> {
         let bad = || ParseError::value(Flaw::Syntax);
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or_else(bad)?;
-            return inner.parse().map(Host::V6).map_err(|_| bad());
+            // RFC 5118 §4.10: RFC 3261's grammar could be read to have three colons before an embedded IPv4 address.
+            let read = inner.parse().or_else(|_| inner.replacen(":::", "::", 1).parse());
+            return read.map(Host::V6).map_err(|_| bad());
         }
-        if text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
-            if let Ok(address) = text.parse() {
-                return Ok(Host::V4(address));
-            }
+        if text.as_bytes().first().is_some_and(u8::is_ascii_digit)
+            && let Ok(address) = text.parse()
+        {
+            return Ok(Host::V4(address));
         }
         // Underscores are no part of the grammar, but of many office networks' names.
         let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');

@@ -72,7 +72,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod auth;
 mod builder;
+mod check;
+mod dates;
 mod edit;
 mod error;
 mod framer;
@@ -80,29 +83,40 @@ mod grammar;
 mod host;
 mod index;
 pub mod limits;
+mod media_type;
 mod message;
 mod method;
+mod multipart;
 mod name;
 mod name_addr;
+mod notices;
 mod params;
 pub mod reason;
 mod redact;
+mod session;
 mod typed;
 mod uri;
 mod uri_compare;
 mod via;
 mod write;
 
+pub use auth::AuthParams;
 pub use builder::{Builder, check_name, check_value};
+pub use check::{Refusal, Role, Understands};
+pub use dates::{RetryAfter, Timestamp};
 pub use edit::Edit;
 pub use error::{BuildError, Flaw, ParseError, Place};
 pub use framer::{Frame, FrameError, Framer, Limits};
 pub use host::Host;
+pub use media_type::{Item, MediaType};
 pub use message::{HeaderLine, Kind, Message};
 pub use method::{Method, Token};
+pub use multipart::Part;
 pub use name::{Name, OtherName};
 pub use name_addr::{NameAddr, OwnedNameAddr};
+pub use notices::{InfoUri, Reason, SubscriptionPhase, SubscriptionState, Warning};
 pub use params::{ParamIter, Params};
+pub use session::{DialogRef, RAck, Refresher, SessionExpires};
 pub use typed::{CSeq, Contacts};
 pub use uri::{OwnedUri, Scheme, Uri};
 pub use via::{MAGIC_COOKIE, Via};

@@ -10,5 +10,5 @@ pub const BUFFERED: usize = MESSAGE + 1;
 pub const MULTIPART_DEPTH: usize = 4;
 /// The most parts of one multipart body.
 pub const MULTIPART_PARTS: usize = 64;
-/// The most line ends between two messages of a stream that are passed over at once.
-pub const KEEPALIVES: usize = 64;
+/// The longest request URI; beyond it a request is refused with 414.
+pub const REQUEST_URI: usize = 8_192;

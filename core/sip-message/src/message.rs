@@ -155,10 +155,7 @@ impl Message {
 
     pub(crate) fn lines_of<'a>(&'a self, name: &Name) -> impl Iterator<Item = HeaderLine<'a>> + use<'a> {
         let code = name.code();
-        let other = match name {
-            Name::Other(other) => Some(other.clone()),
-            _ => None,
-        };
+        let other = if let Name::Other(other) = name { Some(other.clone()) } else { None };
         self.lines().filter(move |line| {
             line.line.code == code
                 && other.as_ref().is_none_or(|other| line.name_text().eq_ignore_ascii_case(other.as_str()))

@@ -34,7 +34,7 @@ impl<'a> NameAddr<'a> {
         if name_end > 0 && !between.is_empty() {
             return Err(bad());
         }
-        if name_end == 0 && memchr::memchr3(b'"', b';', b',', display.as_bytes()).is_some() {
+        if name_end == 0 && memchr::memchr2(b'"', b';', display.as_bytes()).is_some() {
             // `sip:a@b;x="<"` has no brackets of its own.
             return if display.contains('"') { Self::without_brackets(text, 0) } else { Err(bad()) };
         }

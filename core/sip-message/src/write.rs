@@ -29,6 +29,24 @@ pub(crate) fn is_clean(text: &str) -> bool {
     !text.chars().any(|c| c.is_control() && c != '\t' || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
+/// Header fields whose values are addresses.
+const ADDRESSES: &[Name] = &[
+    Name::From,
+    Name::To,
+    Name::Route,
+    Name::RecordRoute,
+    Name::Path,
+    Name::ServiceRoute,
+    Name::ReferTo,
+    Name::ReferredBy,
+    Name::ReplyTo,
+    Name::PAssertedIdentity,
+    Name::PPreferredIdentity,
+];
+
+/// Header fields whose values are tokens.
+const TOKENS: &[Name] = &[Name::Require, Name::ProxyRequire, Name::Supported, Name::Unsupported, Name::Allow];
+
 /// Checks a value and, for header fields whose form matters to a receiver, its grammar.
 pub(crate) fn value(name: &Name, text: &str) -> Result<Checked, BuildError> {
     let place = || Place::Header(name.clone());
@@ -40,28 +58,25 @@ pub(crate) fn value(name: &Name, text: &str) -> Result<Checked, BuildError> {
         Shape::List => Commas::of(text).all(check),
         Shape::One => check(text),
     };
-    let good = match name {
-        Name::Via => holds(&|text| Via::parse(text).is_ok()),
-        Name::Contact => text == "*" || holds(&|text| NameAddr::parse(text).is_ok()),
-        Name::From
-        | Name::To
-        | Name::Route
-        | Name::RecordRoute
-        | Name::Path
-        | Name::ServiceRoute
-        | Name::ReferTo
-        | Name::ReferredBy
-        | Name::ReplyTo
-        | Name::PAssertedIdentity
-        | Name::PPreferredIdentity => holds(&|text| NameAddr::parse(text).is_ok()),
-        Name::CallId => !text.is_empty() && !text.contains([' ', '\t', ',', ';']),
-        Name::CSeq => CSeq::parse(text).is_ok(),
-        Name::MaxForwards => number::<u8>(text).is_some(),
-        Name::Expires | Name::MinExpires => seconds(text).is_some(),
-        Name::Require | Name::ProxyRequire | Name::Supported | Name::Unsupported | Name::Allow => {
-            text.is_empty() || holds(&crate::grammar::is_token)
-        }
-        _ => true,
+    let address = |text: &str| NameAddr::parse(text).is_ok();
+    let good = if ADDRESSES.contains(name) {
+        holds(&address)
+    } else if TOKENS.contains(name) {
+        text.is_empty() || holds(&crate::grammar::is_token)
+    } else if *name == Name::Via {
+        holds(&|text| Via::parse(text).is_ok())
+    } else if *name == Name::Contact {
+        text == "*" || holds(&address)
+    } else if *name == Name::CallId {
+        !text.is_empty() && !text.contains([' ', '\t', ',', ';'])
+    } else if *name == Name::CSeq {
+        CSeq::parse(text).is_ok()
+    } else if *name == Name::MaxForwards {
+        number::<u8>(text).is_some()
+    } else if [Name::Expires, Name::MinExpires].contains(name) {
+        seconds(text).is_some()
+    } else {
+        true
     };
     if good { Ok(Checked(text.into())) } else { Err(BuildError::Syntax(place())) }
 }
