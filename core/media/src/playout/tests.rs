@@ -1,0 +1,1 @@
+//! The buffer on virtual time, with seeded loss and jitter.
