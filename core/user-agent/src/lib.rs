@@ -22,6 +22,6 @@ pub use command::{Command, MuteDirection};
 pub use event::{Event, Problem};
 pub use output::{FlowFailure, Input, MediaAnswer, MediaEvent, MediaRequest, Output};
 pub use snapshot::{
-    AccountId, CallId, CallPhase, CallSnapshot, Direction, Encryption, EndedCall, PushStatus, RegistrationPhase,
-    RegistrationSnapshot, Snapshot, WakeLeg,
+    AccountId, CallId, CallPhase, CallSnapshot, Direction, Encryption, EndedCall, PushStatus,
+    RegistrationPhase, RegistrationSnapshot, Snapshot, WakeLeg,
 };

@@ -1,1 +1,12 @@
 //! Calls and registrations against real peers.
+//!
+//! Each peer is a Debian package started on ports and in a folder of its own, on loopback only, and ended with the test.
+//! Our side is the `wakeline` program itself, driven over its headless control mode: what users run is what is tested.
+//! Audio is checked by what arrived in a recording, never by counters alone.
+
+pub mod baresip;
+pub mod kamailio;
+pub mod phone;
+pub mod place;
+pub mod sipp;
+pub mod sound;

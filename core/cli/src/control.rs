@@ -1,0 +1,134 @@
+//! The headless phone: newline-separated JSON on stdin and stdout, or on a Unix socket.
+//!
+//! In: one [`Command`] a line, or one of `{"command":"snapshot"}`, `{"command":"stats"}`, `{"command":"quit"}`.
+//! Out: one [`TimedEvent`] a line, and `{"reply":"stats",…}`, `{"reply":"snapshot",…}` or `{"reply":"error",…}`.
+//! A line that cannot be read is answered by an error that says why; nothing else happens.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use wakeline_engine::{Phone, Stats, TimedEvent};
+use wakeline_user_agent::{Command, Snapshot};
+
+/// A line longer than this is no command.
+const LONGEST_LINE: u64 = 1 << 20;
+
+/// What only the control mode knows.
+#[derive(Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+enum Query {
+    Snapshot,
+    Stats,
+    Quit,
+}
+
+/// What is answered to a query.
+#[derive(Serialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+enum Reply<'a> {
+    Snapshot(&'a Snapshot),
+    Stats(&'a Stats),
+    Error { cause: String, line: &'a str },
+}
+
+/// Serves stdin and stdout until `quit`, the end of the input or the phone's.
+pub(crate) async fn serve_stdio(phone: &mut Phone) -> io::Result<()> {
+    serve(phone, tokio::io::stdin(), tokio::io::stdout()).await
+}
+
+/// Serves one client after the other on a Unix socket that only this user can open.
+pub(crate) async fn serve_socket(phone: &mut Phone, path: &Path) -> io::Result<()> {
+    // A socket file left by a process that was killed would block the bind.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = tokio::net::UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let (reader, writer) = stream.into_split();
+        match serve(phone, reader, writer).await {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::debug!(%error, "control client gone"),
+        }
+    }
+}
+
+async fn serve(phone: &mut Phone, reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) -> io::Result<()> {
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    loop {
+        tokio::select! {
+            event = phone.event() => match event {
+                Some(event) => write(&mut writer, &event).await?,
+                None => return Ok(()),
+            },
+            // `read_until` keeps what it has read in `line` when the other branch wins.
+            read = read_line(&mut reader, &mut line) => {
+                if !read? {
+                    return Ok(());
+                }
+                let text = String::from_utf8_lossy(&line).trim().to_owned();
+                line.clear();
+                if !text.is_empty() && !obey(phone, &text, &mut writer).await? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Reads to the end of a line; false at the end of the input.
+async fn read_line(reader: &mut (impl AsyncBufReadExt + Unpin), line: &mut Vec<u8>) -> io::Result<bool> {
+    loop {
+        let piece = reader.fill_buf().await?;
+        if piece.is_empty() {
+            return Ok(!line.is_empty());
+        }
+        let end = piece.iter().position(|&byte| byte == b'\n');
+        let length = end.map_or(piece.len(), |end| end + 1);
+        line.extend_from_slice(&piece[..length]);
+        reader.consume(length);
+        if end.is_some() {
+            return Ok(true);
+        }
+        if line.len() as u64 > LONGEST_LINE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of more than 1 MiB"));
+        }
+    }
+}
+
+/// Does what a line asks; false when it asks for the end.
+async fn obey(phone: &Phone, line: &str, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<bool> {
+    match serde_json::from_str(line) {
+        Ok(Query::Quit) => return Ok(false),
+        Ok(Query::Stats) => {
+            let stats = phone.stats().await.unwrap_or_default();
+            write(writer, &Reply::Stats(&stats)).await?;
+        }
+        Ok(Query::Snapshot) => {
+            let stats = phone.stats().await.unwrap_or_default();
+            write(writer, &Reply::Snapshot(&stats.snapshot)).await?;
+        }
+        Err(_) => match serde_json::from_str::<Command>(line) {
+            Ok(command) => phone.command(command),
+            Err(error) => write(writer, &Reply::Error { cause: error.to_string(), line }).await?,
+        },
+    }
+    Ok(true)
+}
+
+async fn write(writer: &mut (impl AsyncWrite + Unpin), value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    writer.write_all(&line).await?;
+    writer.flush().await
+}
+
+/// Reads what a headless phone wrote, for whoever drives one as a child process.
+pub(crate) fn read_event(line: &str) -> Option<TimedEvent> {
+    serde_json::from_str(line).ok()
+}

@@ -1,0 +1,307 @@
+//! The phone's one loop, on a thread of its own.
+//!
+//! Everything that happens (commands, network facts, DNS answers, timers, the media clock) comes together here, is handed
+//! to the user agent, and what it wants done is done. Nothing else holds state of a call.
+
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use wakeline_clock::{Time, earliest, system};
+use wakeline_settings::Settings;
+use wakeline_user_agent::{CallId, Command, Configuration, Event, Input, Output, Snapshot, UserAgent};
+
+use crate::audio::AudioChoice;
+use crate::dns::Resolver;
+use crate::media::Sessions;
+use crate::net::{Binding, Network, Trust};
+use crate::store::Store;
+
+/// Facts that may wait for the loop; the network's tasks wait when it is full.
+const FACTS: usize = 1024;
+/// Events that may wait for whoever reads them. A reader that sleeps longer loses events, never state: it can ask for the
+/// snapshot.
+const EVENTS: usize = 4096;
+/// How long the last messages may take when the phone stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a phone is started with.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The accounts, each described by webphone parameters.
+    pub accounts: Vec<Settings>,
+    /// Where to remember nonces, bindings and identities between starts; nothing is remembered when absent.
+    pub state: Option<PathBuf>,
+    /// Microphone and loudspeaker.
+    pub audio: AudioChoice,
+    /// Whom to trust over TLS.
+    pub trust: Trust,
+}
+
+/// Why a phone did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state folder cannot be used.
+    #[error("the state folder {path} cannot be used: {cause}", path = .0.display(), cause = .1)]
+    State(PathBuf, std::io::Error),
+    /// The operating system gave no thread, event loop or randomness.
+    #[error("the operating system refuses: {0}")]
+    System(String),
+    /// The settings cannot work.
+    #[error("{0}")]
+    Settings(String),
+}
+
+/// An event and when it happened.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TimedEvent {
+    /// Microseconds on the clock that counts suspension: comparable between processes of one machine.
+    pub at_us: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// How a call sounds.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Quality {
+    /// Which call.
+    pub call: Option<CallId>,
+    /// Packets of the far end that never came, in percent.
+    pub loss_percent: f32,
+    /// Interarrival jitter (RFC 3550 §6.4.1), in milliseconds.
+    pub jitter_ms: f32,
+    /// Round trip by RTCP, in milliseconds, once a report has come back.
+    pub round_trip_ms: Option<f32>,
+    /// The receive side's delay (jitter buffer and decoder), in milliseconds.
+    pub delay_ms: f32,
+    /// Samples that had to be invented, in percent.
+    pub concealed_percent: f32,
+    /// Estimated mean opinion score, 1 to 4.5 (ITU-T G.107, simplified).
+    pub mos: f32,
+    /// Packets sent and received.
+    pub packets: (u64, u64),
+}
+
+/// The phone's inside at one moment.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Stats {
+    /// The user agent's state.
+    pub snapshot: Snapshot,
+    /// How each call with media sounds.
+    pub quality: Vec<Quality>,
+    /// Open sockets, media's included.
+    pub sockets: usize,
+    /// Tasks of the event loop.
+    pub tasks: usize,
+    /// Resident memory in KiB, where the system tells.
+    pub rss_kib: Option<u64>,
+    /// How often the loop woke up since it started.
+    pub wake_ups: u64,
+}
+
+enum Request {
+    Command(Command),
+    Stats(oneshot::Sender<Stats>),
+}
+
+/// A running phone.
+pub struct Phone {
+    requests: mpsc::UnboundedSender<Request>,
+    events: mpsc::Receiver<TimedEvent>,
+    thread: JoinHandle<()>,
+}
+
+impl Phone {
+    /// Starts the loop. Nothing is sent before [`Command::Start`].
+    pub fn start(options: Options) -> Result<Phone, StartError> {
+        let (store, memory) = Store::open(options.state.clone())
+            .map_err(|error| StartError::State(options.state.clone().unwrap_or_default(), error))?;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| StartError::System(error.to_string()))?;
+        let configuration = Configuration { accounts: options.accounts.clone(), memory };
+        let agent = UserAgent::new(configuration, seed, system::now(), system::wall())
+            .map_err(|error| StartError::Settings(error.to_string()))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| StartError::System(error.to_string()))?;
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let (outbox, events) = mpsc::channel(EVENTS);
+        let thread = std::thread::Builder::new()
+            .name("wakeline-phone".into())
+            .spawn(move || runtime.block_on(Loop::new(options, agent, store, inbox, outbox).run()))
+            .map_err(|error| StartError::System(error.to_string()))?;
+        Ok(Phone { requests, events, thread })
+    }
+
+    /// Asks for something; what comes of it is told by events.
+    pub fn command(&self, command: Command) {
+        // A loop that has ended has told so by closing the events.
+        let _ = self.requests.send(Request::Command(command));
+    }
+
+    /// The next event; `None` when the phone has stopped.
+    pub async fn event(&mut self) -> Option<TimedEvent> {
+        self.events.recv().await
+    }
+
+    /// The phone's inside now; `None` when it has stopped.
+    pub async fn stats(&self) -> Option<Stats> {
+        let (ask, answer) = oneshot::channel();
+        self.requests.send(Request::Stats(ask)).ok()?;
+        answer.await.ok()
+    }
+
+    /// Asks for the stats in a way that needs no borrow of the phone while waiting.
+    pub fn ask_stats(&self) -> impl Future<Output = Option<Stats>> + use<> {
+        let (ask, answer) = oneshot::channel();
+        let sent = self.requests.send(Request::Stats(ask)).is_ok();
+        async move { if sent { answer.await.ok() } else { None } }
+    }
+
+    /// Stops in good order (calls ended, unregistered by the account's wish) and waits for it.
+    pub fn stop(self) {
+        self.command(Command::Stop);
+        drop(self.requests);
+        // A panic of the loop has been printed by its thread.
+        let _ = self.thread.join();
+    }
+}
+
+struct Loop {
+    agent: UserAgent,
+    network: Network,
+    resolver: Resolver,
+    sessions: Sessions,
+    store: Store,
+    inbox: mpsc::UnboundedReceiver<Request>,
+    facts: mpsc::Receiver<Input>,
+    outbox: mpsc::Sender<TimedEvent>,
+    wake_ups: u64,
+}
+
+impl Loop {
+    fn new(
+        options: Options,
+        agent: UserAgent,
+        store: Store,
+        inbox: mpsc::UnboundedReceiver<Request>,
+        outbox: mpsc::Sender<TimedEvent>,
+    ) -> Loop {
+        let (facts_in, facts) = mpsc::channel(FACTS);
+        let first = options.accounts.first();
+        let binding = Binding {
+            address: first.and_then(|account| account.network().local_address()),
+            port: first.map_or(0, |account| account.network().signaling_port()),
+        };
+        let network = Network::new(binding, options.trust, facts_in.clone());
+        let resolver = Resolver::new(facts_in);
+        let sessions = Sessions::new(options.accounts, options.audio);
+        Loop { agent, network, resolver, sessions, store, inbox, facts, outbox, wake_ups: 0 }
+    }
+
+    async fn run(mut self) {
+        let mut leaving = None;
+        loop {
+            self.settle().await;
+            let now = system::now();
+            if leaving.is_some_and(|deadline| now >= deadline) || (leaving.is_some() && self.agent.is_idle()) {
+                break;
+            }
+            let deadline = earliest(earliest(self.agent.poll_timeout(), self.sessions.poll_timeout()), leaving);
+            tokio::select! {
+                request = self.inbox.recv(), if leaving.is_none() => match request {
+                    Some(Request::Command(Command::Stop)) | None => {
+                        self.agent.handle_command(system::now(), Command::Stop);
+                        leaving = Some(system::now() + FAREWELL);
+                    }
+                    Some(Request::Command(command)) => self.agent.handle_command(system::now(), command),
+                    Some(Request::Stats(answer)) => {
+                        // Whoever asked may have gone.
+                        let _ = answer.send(self.stats());
+                    }
+                },
+                Some(input) = self.facts.recv() => self.take(input),
+                () = until(deadline) => {
+                    let now = system::now();
+                    self.agent.handle_timeout(now);
+                    for input in self.sessions.handle_timeout(now) {
+                        self.agent.handle_input(now, input);
+                    }
+                }
+            }
+            self.wake_ups += 1;
+        }
+        self.network.drain(FAREWELL).await;
+    }
+
+    fn take(&mut self, input: Input) {
+        match &input {
+            Input::Received(received) => self.network.adopt(&received.flow),
+            Input::Closed { flow, .. } => self.network.forget(*flow),
+            Input::Opened(_) | Input::Resolved(_) | Input::Described { .. } | Input::Media { .. } => {}
+        }
+        self.agent.handle_input(system::now(), input);
+    }
+
+    /// Does everything that the user agent wants done, and passes its events on.
+    async fn settle(&mut self) {
+        while let Some(output) = self.agent.poll_output() {
+            let now = system::now();
+            let at_once: Vec<Input> = match output {
+                Output::Open { flow, hop } => self.network.open(flow, hop).into_iter().collect(),
+                Output::Send(transmit) => self.network.send(transmit).await.into_iter().collect(),
+                Output::Close(flow) => {
+                    self.network.close(flow);
+                    Vec::new()
+                }
+                Output::Resolve(question) => {
+                    self.resolver.ask(question);
+                    Vec::new()
+                }
+                Output::Media { call, request } => self.sessions.handle(now, call, request),
+                Output::Remember { key, record } => {
+                    self.store.keep(&key, &record);
+                    Vec::new()
+                }
+            };
+            for input in at_once {
+                self.agent.handle_input(now, input);
+            }
+        }
+        while let Some(event) = self.agent.poll_event() {
+            let at_us = system::now().as_nanos() / 1000;
+            if self.outbox.try_send(TimedEvent { at_us, event }).is_err() {
+                tracing::warn!("an event was lost: nobody reads them");
+            }
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        Stats {
+            snapshot: self.agent.snapshot(),
+            quality: self.sessions.quality(),
+            sockets: self.network.count() + self.sessions.sockets(),
+            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+            rss_kib: rss_kib(),
+            wake_ups: self.wake_ups,
+        }
+    }
+}
+
+/// Sleeps until the deadline; for ever when there is none.
+async fn until(deadline: Option<Time>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep(deadline.since(system::now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resident memory by the kernel's account.
+fn rss_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
+}

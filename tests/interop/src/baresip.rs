@@ -1,0 +1,135 @@
+//! baresip as the other phone: files as its microphone and loudspeaker, JSON over TCP as its buttons.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::kamailio::{DOMAIN, PASSWORD};
+use crate::place::{Folder, Process, free_port, wait_until};
+
+/// A running baresip.
+pub struct Baresip {
+    _process: Process,
+    control: TcpStream,
+    heard: PathBuf,
+    waiting: Vec<u8>,
+}
+
+/// What this baresip is to do.
+pub struct Wishes<'a> {
+    /// Its user name at the registrar.
+    pub user: &'a str,
+    /// The registrar's port.
+    pub registrar: u16,
+    /// `udp`, `tcp`.
+    pub transport: &'a str,
+    /// The codecs it offers, in its own words: `pcmu`, `opus/48000/2`, `g722`.
+    pub codecs: &'a str,
+    /// Further account parameters, e.g. `;mediaenc=srtp-mand`.
+    pub more: &'a str,
+    /// What its microphone hears: a WAV file at the codec's rate.
+    pub says: &'a Path,
+}
+
+impl Baresip {
+    /// Starts it, registers, and waits until it is registered. It answers every call by itself.
+    pub fn start(folder: &Folder, wishes: &Wishes<'_>) -> Baresip {
+        let (sip, control_port) = (free_port(), free_port());
+        let home = folder.path("baresip");
+        let heard = home.join("heard");
+        std::fs::create_dir_all(&heard).expect("a folder");
+        let modules =
+            ["g711", "g722", "opus", "aufile", "sndfile", "srtp", "uuid", "account", "menu", "ctrl_tcp"];
+        let load: String = modules
+            .iter()
+            .map(|name| {
+                let kind =
+                    if ["account", "menu", "ctrl_tcp"].contains(name) { "module_app" } else { "module" };
+                format!("{kind} {name}.so\n")
+            })
+            .collect();
+        let configuration = format!(
+            "module_path /usr/lib/baresip/modules\nsip_listen 127.0.0.1:{sip}\nnet_interface 127.0.0.1\n\
+             audio_source aufile,{}\naudio_player aufile,{}\naudio_alert aufile,/dev/null\n\
+             ctrl_tcp_listen 127.0.0.1:{control_port}\nsnd_path {}\nrtp_ports 20000-29998\n{load}",
+            wishes.says.display(),
+            home.join("player.wav").display(),
+            heard.display(),
+        );
+        folder.write("baresip/config", &configuration);
+        let Wishes { user, registrar, transport, codecs, more, .. } = wishes;
+        folder.write(
+            "baresip/accounts",
+            &format!(
+                "<sip:{user}@{DOMAIN};transport={transport}>;auth_user={user};auth_pass={PASSWORD};\
+                 outbound=\"sip:127.0.0.1:{registrar};transport={transport}\";regint=60;answermode=auto;audio_codecs={codecs}{more}\n"
+            ),
+        );
+        let mut command = Command::new("baresip");
+        command.arg("-f").arg(&home).arg("-p").arg(&home);
+        let process = Process::start(command, folder, "baresip.log");
+        let mut control = None;
+        wait_until("baresip's control port", || {
+            control = TcpStream::connect(("127.0.0.1", control_port)).ok();
+            control.is_some()
+        });
+        let control = control.expect("a control connection");
+        control.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
+        let mut baresip = Baresip { _process: process, control, heard, waiting: Vec::new() };
+        baresip.wait_event("REGISTER_OK");
+        baresip
+    }
+
+    /// Presses a button: a command of baresip's menu, e.g. `dial`, `hangup`.
+    pub fn command(&mut self, command: &str, parameters: &str) {
+        let text = json!({ "command": command, "params": parameters, "token": "t" }).to_string();
+        write!(self.control, "{}:{text},", text.len()).expect("baresip takes commands");
+    }
+
+    /// Waits for an event of this type.
+    pub fn wait_event(&mut self, kind: &str) -> Value {
+        let mut found = None;
+        wait_until(&format!("baresip's event {kind}"), || {
+            while let Some(message) = self.message() {
+                if message["event"] == true && message["type"] == kind {
+                    found = Some(message);
+                    return true;
+                }
+            }
+            false
+        });
+        found.expect("an event")
+    }
+
+    /// The next netstring on the control connection.
+    fn message(&mut self) -> Option<Value> {
+        let mut piece = [0; 4096];
+        if let Ok(length) = self.control.read(&mut piece) {
+            self.waiting.extend_from_slice(&piece[..length]);
+        }
+        let colon = self.waiting.iter().position(|&byte| byte == b':')?;
+        let length: usize = std::str::from_utf8(&self.waiting[..colon]).ok()?.parse().ok()?;
+        let end = colon + 1 + length;
+        if self.waiting.len() <= end {
+            return None;
+        }
+        let value = serde_json::from_slice(&self.waiting[colon + 1..end]).ok();
+        self.waiting.drain(..=end);
+        value
+    }
+
+    /// The recording of what it heard (its decoder's output) in its last call.
+    pub fn heard(&self) -> PathBuf {
+        let entries = std::fs::read_dir(&self.heard).expect("baresip's recordings");
+        let mut files: Vec<PathBuf> = entries
+            .map(|entry| entry.expect("a recording").path())
+            .filter(|path| path.to_string_lossy().ends_with("-dec.wav"))
+            .collect();
+        files.sort();
+        files.pop().expect("baresip recorded what it heard")
+    }
+}

@@ -1,0 +1,129 @@
+//! Our phone, as a child process in its headless mode.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::place::{Folder, PATIENCE};
+
+/// The `wakeline` program, built beside this test.
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("this test's path");
+    let folder = test.ancestors().nth(2).expect("the target folder").to_owned();
+    let program = folder.join("wakeline");
+    assert!(program.is_file(), "{} is not built: cargo build --release -p wakeline", program.display());
+    program
+}
+
+/// A running phone.
+pub struct Phone {
+    child: Child,
+    input: ChildStdin,
+    lines: Receiver<Value>,
+    seen: Vec<Value>,
+}
+
+impl Phone {
+    /// Starts a phone with these webphone parameters and further flags.
+    pub fn start(folder: &Folder, log: &str, parameters: &[(&str, &str)], flags: &[&str]) -> Phone {
+        let mut command = Command::new(program());
+        command.args(["phone", "--headless"]).args(flags);
+        for (name, value) in parameters {
+            command.arg(format!("--{name}")).arg(value);
+        }
+        let log = std::fs::File::create(folder.path(log)).expect("a log file");
+        command.env("WAKELINE_LOG", "debug").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().expect("our phone starts");
+        let input = child.stdin.take().expect("its input");
+        let output = BufReader::new(child.stdout.take().expect("its output"));
+        let (sender, lines) = channel();
+        std::thread::Builder::new()
+            .spawn(move || {
+                for line in output.lines().map_while(Result::ok) {
+                    let value = serde_json::from_str(&line).unwrap_or_else(|_| json!({ "garbage": line }));
+                    if sender.send(value).is_err() {
+                        return;
+                    }
+                }
+            })
+            .expect("a thread");
+        Phone { child, input, lines, seen: Vec::new() }
+    }
+
+    /// Sends one command.
+    pub fn command(&mut self, command: &Value) {
+        writeln!(self.input, "{command}").expect("the phone takes commands");
+    }
+
+    /// Waits for an event that fits, looking at those that came before as well.
+    pub fn wait(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        if let Some(event) = self.seen.iter().find(|event| fits(event)) {
+            return event.clone();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(event) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.seen.push(event.clone());
+            if fits(&event) {
+                return event;
+            }
+        }
+        panic!("waited in vain for {what}; seen: {:#?}", self.seen);
+    }
+
+    /// Waits until the account stands in this phase.
+    pub fn wait_registration(&mut self, phase: &str) -> Value {
+        self.wait(&format!("registration {phase}"), |event| {
+            event["event"] == "registration-changed" && event["phase"] == phase
+        })
+    }
+
+    /// Waits until a call stands in this phase, and returns its number.
+    pub fn wait_call(&mut self, phase: &str) -> u64 {
+        let event = self.wait(&format!("call {phase}"), |event| {
+            event["event"] == "call-changed" && event["phase"] == phase
+        });
+        event["call"].as_u64().expect("a call's number")
+    }
+
+    /// Waits for the end of a call and returns its record.
+    pub fn wait_end(&mut self) -> Value {
+        self.wait("the end of the call", |event| event["event"] == "call-ended")
+    }
+
+    /// How many events so far fit.
+    pub fn count(&self, fits: impl Fn(&Value) -> bool) -> usize {
+        self.seen.iter().filter(|event| fits(event)).count()
+    }
+
+    /// Forgets what was seen, so that the next wait looks at new events only.
+    pub fn forget(&mut self) {
+        while let Ok(event) = self.lines.try_recv() {
+            drop(event);
+        }
+        self.seen.clear();
+    }
+
+    /// The phone's inside now.
+    pub fn stats(&mut self) -> Value {
+        self.seen.retain(|event| event["reply"] != "stats");
+        self.command(&json!({ "command": "stats" }));
+        self.wait("stats", |event| event["reply"] == "stats")
+    }
+
+    /// Ends the phone in good order.
+    pub fn quit(mut self) {
+        self.command(&json!({ "command": "quit" }));
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Phone {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,90 @@
+//! WAV files: a tone to say, and whether it was heard.
+
+use std::path::Path;
+
+/// Writes a sine wave as a mono 16-bit WAV file.
+pub fn write_tone(path: &Path, hertz: f64, rate: u32, seconds: u32) {
+    let samples: Vec<i16> = (0..rate * seconds)
+        .map(|n| ((f64::from(n) * hertz * std::f64::consts::TAU / f64::from(rate)).sin() * 12_000.0) as i16)
+        .collect();
+    let length = u32::try_from(samples.len() * 2).expect("a short file");
+    let mut bytes = Vec::with_capacity(samples.len() * 2 + 44);
+    bytes.extend(b"RIFF");
+    bytes.extend((length + 36).to_le_bytes());
+    bytes.extend(b"WAVEfmt ");
+    bytes.extend(16_u32.to_le_bytes());
+    bytes.extend(1_u16.to_le_bytes());
+    bytes.extend(1_u16.to_le_bytes());
+    bytes.extend(rate.to_le_bytes());
+    bytes.extend((rate * 2).to_le_bytes());
+    bytes.extend(2_u16.to_le_bytes());
+    bytes.extend(16_u16.to_le_bytes());
+    bytes.extend(b"data");
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    std::fs::write(path, bytes).expect("a WAV file");
+}
+
+/// Reads a 16-bit WAV file: its rate and the first channel's samples. The data may be longer than its header says,
+/// when the program that wrote it was ended.
+pub fn read(path: &Path) -> (u32, Vec<i16>) {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(bytes.len() > 44 && &bytes[..4] == b"RIFF", "{} is no WAV file", path.display());
+    let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let (channels, rate) = (usize::from(bytes[22]), number(24));
+    let mut at = 12;
+    while &bytes[at..at + 4] != b"data" {
+        at += 8 + number(at + 4) as usize;
+    }
+    let samples = bytes[at + 8..].chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+    (rate, samples.step_by(channels.max(1)).collect())
+}
+
+/// The share of a recording's energy that stands at one frequency, over its loud parts: near 1 for a clean tone.
+pub fn share_at(path: &Path, hertz: f64) -> f64 {
+    let (rate, samples) = read(path);
+    let frame = (rate / 10) as usize;
+    let (mut at, mut all) = (0.0, 0.0);
+    for piece in samples.chunks_exact(frame) {
+        let energy: f64 = piece.iter().map(|&sample| f64::from(sample).powi(2)).sum();
+        if energy / frame as f64 > 1000.0 * 1000.0 {
+            let angle = |n: usize| n as f64 * hertz * std::f64::consts::TAU / f64::from(rate);
+            let (mut re, mut im) = (0.0, 0.0);
+            for (n, &sample) in piece.iter().enumerate() {
+                re += f64::from(sample) * angle(n).cos();
+                im += f64::from(sample) * angle(n).sin();
+            }
+            at += 2.0 * (re * re + im * im) / frame as f64;
+            all += energy;
+        }
+    }
+    if all == 0.0 { 0.0 } else { at / all }
+}
+
+/// Fails unless the recording holds at least `seconds` of audio that is mostly this tone.
+pub fn assert_heard(path: &Path, hertz: f64, seconds: f64) {
+    let (rate, samples) = read(path);
+    let length = samples.len() as f64 / f64::from(rate);
+    assert!(length >= seconds, "{}: only {length:.1} s were recorded", path.display());
+    let share = share_at(path, hertz);
+    assert!(
+        share > 0.8,
+        "{}: {:.0} % of what was heard is the {hertz} Hz tone",
+        path.display(),
+        share * 100.0
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tone_is_told_from_another() {
+        let path = std::env::temp_dir().join(format!("wakeline-tone-{}.wav", std::process::id()));
+        write_tone(&path, 1000.0, 8000, 2);
+        assert!(share_at(&path, 1000.0) > 0.95 && share_at(&path, 700.0) < 0.05);
+        assert_eq!(read(&path).0, 8000);
+        std::fs::remove_file(path).unwrap();
+    }
+}
