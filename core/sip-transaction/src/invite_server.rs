@@ -1,0 +1,124 @@
+//! The INVITE server transaction (RFC 3261 §17.2.1, with the Accepted state of RFC 6026 §7.1).
+
+use core::time::Duration;
+
+use crate::step::{Action, Class, Step, Terms};
+use crate::timer::Timer;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// The INVITE is with the transaction user.
+    Proceeding,
+    /// A 2xx was sent; the user repeats it until its ACK comes.
+    Accepted,
+    /// A 3xx-6xx was sent; `interval` is timer G's present value.
+    Completed { interval: Duration },
+    /// The ACK to it came.
+    Confirmed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Input {
+    /// The INVITE again.
+    Again,
+    /// An ACK with this transaction's branch.
+    Ack,
+    /// The user's response.
+    Respond(Class),
+    Timer(Timer),
+}
+
+impl State {
+    /// `trying`: when a 100 goes out by itself, if ever.
+    pub(crate) fn start(trying: Option<Duration>) -> Step<State> {
+        match trying {
+            None => Step::to(State::Proceeding, [Action::Pass]),
+            Some(Duration::ZERO) => Step::to(State::Proceeding, [Action::Trying, Action::Pass]),
+            Some(wait) => Step::to(State::Proceeding, [Action::Pass, Action::Start(Timer::Trying, wait)]),
+        }
+    }
+
+    /// Whether the user may send such a response now.
+    pub(crate) fn takes(self, class: Class) -> bool {
+        match self {
+            State::Proceeding => true,
+            State::Accepted => class == Class::Success,
+            State::Completed { .. } | State::Confirmed => false,
+        }
+    }
+
+    pub(crate) fn on(self, input: Input, terms: &Terms) -> Step<State> {
+        match self {
+            State::Proceeding => match input {
+                Input::Again => Step::to(self, [Action::Transmit]),
+                Input::Respond(Class::Provisional) => {
+                    Step::to(self, [Action::Stop(Timer::Trying), Action::Transmit])
+                }
+                Input::Respond(Class::Success) => Step::to(
+                    State::Accepted,
+                    [
+                        Action::Stop(Timer::Trying),
+                        Action::Transmit,
+                        Action::Start(Timer::L, terms.intervals.timeout()),
+                    ],
+                ),
+                Input::Respond(Class::Failure) => completed(terms),
+                Input::Timer(Timer::Trying) => Step::to(self, [Action::Trying]),
+                // An ACK before any final response acknowledges nothing.
+                Input::Ack => Step::to(self, []),
+                Input::Timer(other) => self.unmoved(other),
+            },
+            State::Accepted => match input {
+                // RFC 6026 §7.1: absorbed; the 2xx is repeated by the user (§13.3.1.4).
+                Input::Again => Step::to(self, []),
+                Input::Ack => Step::to(self, [Action::Pass]),
+                Input::Respond(Class::Success) => Step::to(self, [Action::Transmit]),
+                Input::Respond(Class::Provisional | Class::Failure) => Step::to(self, []),
+                Input::Timer(Timer::L) => Step::end([]),
+                Input::Timer(other) => self.unmoved(other),
+            },
+            State::Completed { interval } => match input {
+                Input::Again => Step::to(self, [Action::Transmit]),
+                Input::Ack => Step::linger(
+                    State::Confirmed,
+                    Timer::I,
+                    terms.unless_reliable(terms.intervals.t4),
+                    [Action::Stop(Timer::G), Action::Stop(Timer::H)],
+                ),
+                Input::Respond(Class::Provisional | Class::Success | Class::Failure) => Step::to(self, []),
+                Input::Timer(Timer::G) => {
+                    let interval = terms.intervals.doubled(interval);
+                    Step::to(
+                        State::Completed { interval },
+                        [Action::Transmit, Action::Start(Timer::G, interval)],
+                    )
+                }
+                Input::Timer(Timer::H) => Step::end([Action::AckTimedOut]),
+                Input::Timer(other) => self.unmoved(other),
+            },
+            State::Confirmed => match input {
+                Input::Again | Input::Ack => Step::to(self, []),
+                Input::Respond(Class::Provisional | Class::Success | Class::Failure) => Step::to(self, []),
+                Input::Timer(Timer::I) => Step::end([]),
+                Input::Timer(other) => self.unmoved(other),
+            },
+        }
+    }
+
+    /// A timer of another state: it was stopped when that state was left.
+    fn unmoved(self, _timer: Timer) -> Step<State> {
+        Step::to(self, [])
+    }
+}
+
+fn completed(terms: &Terms) -> Step<State> {
+    let t1 = terms.intervals.t1;
+    let mut step = Step::to(
+        State::Completed { interval: t1 },
+        [Action::Stop(Timer::Trying), Action::Transmit, Action::Start(Timer::H, terms.intervals.timeout())],
+    );
+    if !terms.reliable {
+        step.actions.push(Action::Start(Timer::G, t1));
+    }
+    step
+}
