@@ -27,7 +27,7 @@ impl NtpTime {
 
     const fn from_parts(seconds: u64, nanos: u64) -> NtpTime {
         // The 32-bit seconds wrap in 2036 and by design nobody minds.
-        NtpTime(seconds << 32 | (nanos << 32) / 1_000_000_000)
+        NtpTime((seconds << 32) | ((nanos << 32) / 1_000_000_000))
     }
 
     /// The middle 32 bits: the form of LSR fields, in 1/65536 s.

@@ -1,5 +1,7 @@
 //! No datagram, however damaged, makes this crate panic, hang or grow; what reads, reads back the same.
 
+#![allow(clippy::unwrap_used, reason = "seeds of a test")]
+
 use wakeline_clock::Time;
 use wakeline_entropy::Entropy;
 use wakeline_rtp::rtcp::{
