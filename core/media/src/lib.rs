@@ -14,6 +14,7 @@
 mod activity;
 mod codec;
 pub mod comfort_noise;
+pub mod dtmf;
 mod error;
 pub mod g711;
 pub mod g722;
@@ -21,7 +22,11 @@ pub mod level;
 mod mixer;
 pub mod opus;
 mod playout;
+pub mod quality;
 mod resample;
+mod send;
+mod statistics;
+mod stream;
 pub mod tone;
 pub mod wav;
 
@@ -31,3 +36,5 @@ pub use error::MediaError;
 pub use mixer::Mixer;
 pub use playout::{Content, DelayHistogram, Playout, PlayoutStats, Waiting};
 pub use resample::Resampler;
+pub use statistics::StreamStats;
+pub use stream::{EventTypes, Outgoing, Seeds, Stream, StreamConfig, StreamEvent};

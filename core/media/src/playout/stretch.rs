@@ -26,19 +26,13 @@ pub(crate) fn accelerate(line: &mut Vec<i16>, start: usize, most: usize, rate: u
         return 0;
     }
     // Compare what would be kept (the end) with what it would follow (the beginning).
-    let mut best = (0, f32::MIN);
-    for at in [line.len() - overlap] {
-        if let Some(lag) = best_lag(line, at, overlap, shortest..=longest, rate) {
-            if lag.likeness > best.1 {
-                best = (lag.samples, lag.likeness);
-            }
-        }
-    }
-    let (lag, alike) = best;
-    if lag == 0 || alike < if haste { ALIKE_IN_HASTE } else { ALIKE } {
-        return 0;
-    }
     let at = line.len() - overlap;
+    let least = if haste { ALIKE_IN_HASTE } else { ALIKE };
+    let Some(lag) = best_lag(line, at, overlap, shortest..=longest, rate).filter(|lag| lag.likeness >= least)
+    else {
+        return 0;
+    };
+    let lag = lag.samples;
     let (head, tail) = line.split_at_mut(at);
     let before = head[at - lag..].iter().chain(tail.iter()).copied().take(overlap).collect::<Vec<i16>>();
     fade_into(&before, tail);
@@ -59,7 +53,7 @@ pub(crate) fn expand(line: &mut Vec<i16>, start: usize, most: usize, rate: u32, 
     // From `at`, fade back to one period earlier, and play that period and the end again.
     let lag = lag.samples;
     let mut repeated = line[at - lag..].to_vec();
-    fade_into(&line[at..].to_vec(), &mut repeated[..overlap]);
+    fade_into(&line[at..], &mut repeated[..overlap]);
     line.truncate(at);
     line.extend_from_slice(&repeated);
     lag
