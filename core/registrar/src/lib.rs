@@ -1,1 +1,38 @@
 //! The gateway's machine: bindings, flows, held requests, forks and wake outcomes.
+//!
+//! A registrar and proxy that wakes phones: REGISTER with digest (RFC 3261 §10.3, RFC 5626, RFC 5627, RFC 3327), the
+//! answers of RFC 8599, requests held while a push wakes their device (§5.6.2), forking with one response context
+//! (RFC 3261 §16.7), requests within dialogs (Record-Route, `pn-purr`), and a memory of ended calls for late wakers.
+//! It is a proxy: dialog identifiers are end to end, so the wake id of a call is the same on both of its legs.
+//!
+//! In: received messages, flows that open, live and close, results of pushes, accounts, time, and what the store held.
+//! Out: [`Output`]s in order: bytes to send, pushes to ask for, changes to store, trace values.
+//! Never: sockets, HTTP, files, clocks; a push before the caller is known; a push token in anything but a push request.
+
+mod account;
+mod binding;
+mod bindings;
+mod config;
+mod context;
+mod deadline;
+mod flow;
+mod keyed;
+mod machine;
+mod outcome;
+mod output;
+mod quota;
+mod seal;
+mod trace;
+
+pub use account::{Account, Credential};
+pub use binding::BindingId;
+pub use config::{
+    Config, Expiry, LateForeignDevice, Limits, PublicAddress, PushServices, Timers, TrustedPeer,
+};
+pub use machine::{BindingView, Registrar};
+pub use output::{
+    Caller, Gauges, Loaded, Output, Persist, PushKey, PushPurpose, PushRequest, PushResult, StoredBinding,
+    StoredWake,
+};
+pub use quota::Allowance;
+pub use trace::{Leg, Trace};

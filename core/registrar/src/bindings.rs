@@ -1,0 +1,108 @@
+//! All bindings, by number and by push token. Which belong to an address of record stands with the account.
+
+use std::collections::BTreeSet;
+
+use crate::binding::{Binding, BindingId};
+use crate::keyed::{Keyed, Table};
+
+/// The table.
+pub(crate) struct Bindings {
+    by_id: Table<u64, Binding>,
+    /// Token digest and binding. One token may stand in several bindings, but only of one device.
+    by_token: BTreeSet<(u64, BindingId)>,
+    last_id: u64,
+    most: usize,
+}
+
+impl Bindings {
+    pub(crate) fn new(most: usize, keyed: Keyed) -> Bindings {
+        Bindings { by_id: keyed.table(), by_token: BTreeSet::new(), last_id: 0, most }
+    }
+
+    /// A number that was never used, also not by a binding of the store.
+    pub(crate) fn next_id(&mut self) -> BindingId {
+        self.last_id += 1;
+        BindingId(self.last_id)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.by_id.len() >= self.most
+    }
+
+    pub(crate) fn get(&self, id: BindingId) -> Option<&Binding> {
+        self.by_id.get(&id.0)
+    }
+
+    /// For everything but the token: that changes by [`Bindings::set_token`].
+    pub(crate) fn get_mut(&mut self, id: BindingId) -> Option<&mut Binding> {
+        self.by_id.get_mut(&id.0)
+    }
+
+    pub(crate) fn insert(&mut self, binding: Binding) {
+        self.last_id = self.last_id.max(binding.id.0);
+        if binding.token != 0 {
+            self.by_token.insert((binding.token, binding.id));
+        }
+        self.by_id.insert(binding.id.0, binding);
+    }
+
+    pub(crate) fn remove(&mut self, id: BindingId) -> Option<Binding> {
+        let binding = self.by_id.remove(&id.0)?;
+        self.by_token.remove(&(binding.token, id));
+        Some(binding)
+    }
+
+    pub(crate) fn set_token(&mut self, id: BindingId, token: u64) {
+        let Some(binding) = self.by_id.get_mut(&id.0) else { return };
+        if binding.token != token {
+            self.by_token.remove(&(binding.token, id));
+            if token != 0 {
+                self.by_token.insert((token, id));
+            }
+            binding.token = token;
+        }
+    }
+
+    /// Every binding that carries this token.
+    pub(crate) fn with_token(&self, token: u64) -> impl Iterator<Item = &Binding> {
+        self.by_token
+            .range((token, BindingId(0))..=(token, BindingId(u64::MAX)))
+            .filter_map(|(_, id)| self.get(*id))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::AorId;
+    use crate::binding::BindingText;
+    use wakeline_entropy::Entropy;
+
+    fn binding(id: u64, token: u64) -> Binding {
+        let text = BindingText { uri: "sip:a@b", params: "", call_id: "c", path: "" };
+        let mut binding = Binding::new(BindingId(id), AorId(0), text);
+        binding.token = token;
+        binding
+    }
+
+    #[test]
+    fn tokens_follow_their_bindings() {
+        let mut table = Bindings::new(10, Keyed::draw(&mut Entropy::from_number(1)));
+        table.insert(binding(5, 50));
+        table.insert(binding(6, 50));
+        assert_eq!(table.next_id(), BindingId(7));
+        let ids =
+            |table: &Bindings, token| table.with_token(token).map(|found| found.id.0).collect::<Vec<_>>();
+        assert_eq!(ids(&table, 50), [5, 6]);
+        table.set_token(BindingId(5), 51);
+        assert_eq!((ids(&table, 50), ids(&table, 51)), (vec![6], vec![5]));
+        table.set_token(BindingId(5), 0);
+        assert!(table.remove(BindingId(6)).is_some());
+        assert!(table.by_token.is_empty());
+        assert_eq!(table.len(), 1);
+    }
+}

@@ -1,0 +1,255 @@
+//! What the operator decides: domains, trust, push services, timers and limits.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use wakeline_flow::Transport;
+use wakeline_secret::Secret;
+
+use crate::quota::Allowance;
+
+/// The machine's configuration. `Config::new` gives the values of the wake design; every field may be changed.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The domains that we are registrar for, lower case; the first is named in challenges as the realm unless
+    /// `realm` says otherwise. An IP address that clients write into the request URI may stand here too.
+    pub domains: Vec<String>,
+    /// The digest realm.
+    pub realm: String,
+    /// Host (and port) that clients and peers reach us under, per transport: what goes into Via and Record-Route. A
+    /// transport that is not listed is written with the local address of the flow.
+    pub addresses: Vec<PublicAddress>,
+    /// Keys the names that we hand out (PURR, GRUU, Record-Route) and the nonces. It must survive restarts: calls and
+    /// cached nonces that are older than the process depend on it.
+    pub secret: Secret,
+    /// Who may call without a password of ours.
+    pub trusted: Vec<TrustedPeer>,
+    /// Whether a request on a connection whose REGISTER was authenticated needs no digest of its own. Only for
+    /// connection-oriented transports under TLS (Tls, Wss); elsewhere the flow proves nothing.
+    pub trust_registered_connections: bool,
+    /// The push services that we can really send to.
+    pub push: PushServices,
+    /// All waiting times.
+    pub timers: Timers,
+    /// All caps (class S14).
+    pub limits: Limits,
+    /// Expiry rules of bindings without push.
+    pub plain_expiry: Expiry,
+    /// Expiry rules of bindings with push.
+    pub push_expiry: Expiry,
+    /// What a device that registers after its call has ended is told, if it does not read `X-Wake-State`.
+    pub late_foreign_device: LateForeignDevice,
+    /// Whether our address is handed out as Service-Route (RFC 3608). Off: clients reach us as their registrar anyway.
+    pub service_route: bool,
+    /// The value of the Server header field; empty for none.
+    pub server: String,
+}
+
+/// Our name on one transport.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PublicAddress {
+    /// The transport.
+    pub transport: Transport,
+    /// Host name or address (IPv6 in brackets).
+    pub host: String,
+    /// Port; `None` for the transport's default.
+    pub port: Option<u16>,
+}
+
+/// A network whose requests need no digest: a trunk, a PBX.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TrustedPeer {
+    /// Network address.
+    pub network: IpAddr,
+    /// How many leading bits must agree.
+    pub prefix: u8,
+}
+
+impl TrustedPeer {
+    /// Whether `remote` lies in this network.
+    pub fn contains(&self, remote: SocketAddr) -> bool {
+        let agree = |ours: &[u8], theirs: &[u8]| {
+            let whole = usize::from(self.prefix / 8).min(ours.len());
+            let bits = self.prefix % 8;
+            ours[..whole] == theirs[..whole]
+                && (bits == 0 || whole == ours.len() || (ours[whole] ^ theirs[whole]) >> (8 - bits) == 0)
+        };
+        match (self.network, remote.ip().to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => agree(&ours.octets(), &theirs.octets()),
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => agree(&ours.octets(), &theirs.octets()),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+/// The push services that are configured (RFC 8599 §5.6: each is announced with one Feature-Caps header field).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PushServices {
+    /// Firebase Cloud Messaging.
+    pub fcm: bool,
+    /// Apple Push Notification service.
+    pub apns: bool,
+    /// RFC 8030 web push.
+    pub webpush: bool,
+    /// The VAPID public key announced with web push (RFC 8292), base64url.
+    pub vapid: Option<String>,
+    /// Seconds before expiry at which a device that can must refresh by itself (`+sip.pnsreg`), above 120.
+    pub pnsreg: u32,
+}
+
+/// Waiting times.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Timers {
+    /// A flow counts as proven for this long after the last byte from it.
+    pub proven: Duration,
+    /// A request sent on a proven flow without any response for this long makes the flow unproven: push as well.
+    pub proof: Duration,
+    /// Push to REGISTER with a service that wakes the program itself.
+    pub wake: Duration,
+    /// Push to REGISTER with web push: a person must tap.
+    pub wake_webpush: Duration,
+    /// From INVITE to the end of ringing, holding included.
+    pub ring_total: Duration,
+    /// How long ended calls are remembered for late wakers.
+    pub memory: Duration,
+    /// When an FCM push is repeated while the request is held, counted from the first.
+    pub resend: [Duration; 2],
+    /// How long a request other than INVITE is held.
+    pub hold_other: Duration,
+    /// When a held BYE is answered by us.
+    pub bye_answer: Duration,
+    /// How long a cancelled branch may take to end before we end the transaction ourselves.
+    pub cancel: Duration,
+    /// Keep-alive interval that clients are asked for (`Flow-Timer`, RFC 5626 §4.4).
+    pub flow_timer: Duration,
+    /// Retry-After in 503 responses.
+    pub retry_after: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Timers {
+        let seconds = Duration::from_secs;
+        Timers {
+            proven: seconds(15),
+            proof: seconds(2),
+            wake: seconds(20),
+            wake_webpush: seconds(35),
+            ring_total: seconds(55),
+            memory: seconds(90),
+            resend: [seconds(4), seconds(9)],
+            hold_other: seconds(8),
+            bye_answer: seconds(5),
+            cancel: seconds(5),
+            flow_timer: seconds(120),
+            retry_after: seconds(10),
+        }
+    }
+}
+
+/// Caps of every table that a stranger or a client can fill.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Bindings altogether.
+    pub bindings: usize,
+    /// Bindings of one address of record.
+    pub bindings_per_aor: usize,
+    /// Open flows altogether.
+    pub flows: usize,
+    /// Requests in progress altogether.
+    pub contexts: usize,
+    /// Requests in progress towards one address of record.
+    pub contexts_per_aor: usize,
+    /// Ended calls remembered.
+    pub outcomes: usize,
+    /// Names in each quota table.
+    pub quota_names: usize,
+    /// Bytes of one Contact header value.
+    pub contact_bytes: usize,
+    /// Responses to REGISTER kept for retransmissions.
+    pub answers: usize,
+    /// Wakes of one address of record.
+    pub wakes_per_aor: Allowance,
+    /// Wakes by one caller.
+    pub wakes_per_caller: Allowance,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            bindings: 1_000_000,
+            bindings_per_aor: 10,
+            flows: 1_000_000,
+            contexts: 200_000,
+            contexts_per_aor: 20,
+            outcomes: 200_000,
+            quota_names: 200_000,
+            contact_bytes: 2048,
+            answers: 8192,
+            wakes_per_aor: Allowance { per_minute: 6, per_hour: 30 },
+            wakes_per_caller: Allowance { per_minute: 6, per_hour: 30 },
+        }
+    }
+}
+
+/// Bounds of a binding's lifetime, in seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expiry {
+    /// Below this: 423 (RFC 3261 §10.3 step 7).
+    pub min: u32,
+    /// When none is asked for.
+    pub default: u32,
+    /// More is cut to this.
+    pub max: u32,
+}
+
+/// What becomes of a foreign device (one that does not read `X-Wake-State`) that registers after its call has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LateForeignDevice {
+    /// It gets the INVITE and then its CANCEL, so that it stops ringing and shows a missed call.
+    InviteThenCancel,
+    /// Nothing.
+    Silence,
+}
+
+impl Config {
+    /// A registrar for one domain, with the design's values everywhere else and no push service yet.
+    pub fn new(domain: &str, secret: Secret) -> Config {
+        Config {
+            domains: vec![domain.to_ascii_lowercase()],
+            realm: domain.to_ascii_lowercase(),
+            addresses: Vec::new(),
+            secret,
+            trusted: Vec::new(),
+            trust_registered_connections: false,
+            push: PushServices { pnsreg: 3600, ..PushServices::default() },
+            timers: Timers::default(),
+            limits: Limits::default(),
+            plain_expiry: Expiry { min: 60, default: 3600, max: 7200 },
+            push_expiry: Expiry { min: 3600, default: 7 * 86_400, max: 30 * 86_400 },
+            late_foreign_device: LateForeignDevice::InviteThenCancel,
+            service_route: false,
+            server: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trusted_networks_compare_by_prefix_and_family() {
+        let peer = |network: &str, prefix| TrustedPeer { network: network.parse().unwrap(), prefix };
+        let from = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert!(peer("192.0.2.0", 24).contains(from("192.0.2.255:5060")));
+        assert!(!peer("192.0.2.0", 24).contains(from("192.0.3.0:5060")));
+        assert!(peer("192.0.2.128", 25).contains(from("192.0.2.129:1")));
+        assert!(!peer("192.0.2.128", 25).contains(from("192.0.2.127:1")));
+        assert!(peer("192.0.2.7", 32).contains(from("192.0.2.7:1")));
+        assert!(!peer("192.0.2.7", 32).contains(from("192.0.2.6:1")));
+        assert!(peer("192.0.2.0", 24).contains(from("[::ffff:192.0.2.9]:1")));
+        assert!(peer("2001:db8::", 32).contains(from("[2001:db8:1::1]:1")));
+        assert!(!peer("2001:db8::", 32).contains(from("192.0.2.1:1")));
+        assert!(peer("0.0.0.0", 0).contains(from("198.51.100.1:1")));
+    }
+}

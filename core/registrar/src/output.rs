@@ -1,0 +1,244 @@
+//! What the machine says to its surroundings, and what it is told back.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wakeline_clock::WallTime;
+use wakeline_flow::{FlowId, Transmit};
+use wakeline_push::{PushParameters, WakeId, WakeState};
+
+use crate::account::Account;
+use crate::binding::BindingId;
+use crate::trace::Trace;
+
+/// One thing to do. Outputs are done in the order in which they are polled: a 200 to a REGISTER and the INVITE right
+/// behind it leave in one flight.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes.
+    Transmit(Transmit),
+    /// Close a flow: it misbehaves, or it was replaced.
+    CloseFlow(FlowId),
+    /// Ask a push service. The result comes back by `handle_push_result` under the same key.
+    Push(Box<PushRequest>),
+    /// The push is no longer wanted; whatever comes back for it is ignored.
+    CancelPush(PushKey),
+    /// Write this behind; order matters, speed does not.
+    Persist(Box<Persist>),
+    /// For logs and metrics.
+    Trace(Trace),
+}
+
+/// The name of one push request.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PushKey(pub u64);
+
+/// One push to one device.
+#[derive(Clone, Debug)]
+pub struct PushRequest {
+    /// Under this name the result is reported.
+    pub key: PushKey,
+    /// Where to: service, parameter and token.
+    pub target: PushParameters,
+    /// Why.
+    pub purpose: PushPurpose,
+    /// The address of record that the device registered, `user@domain`; a log must not show it in clear.
+    pub account: String,
+    /// The user part of the device's registered Contact, by which a phone with several accounts knows which it is.
+    pub contact_user: String,
+    /// How long the push is worth delivering. Zero: now or never.
+    pub ttl: Duration,
+    /// How long the request will be held from now: what the payload says as its `ttl`.
+    pub hold: Duration,
+    /// 1 for the first, 2 and 3 for the repetitions with the same wake id.
+    pub attempt: u8,
+    /// The wall clock when it was asked for: the payload's `ts`.
+    pub asked_at: WallTime,
+}
+
+/// Why a device is to be woken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PushPurpose {
+    /// A call is held for it.
+    Call {
+        /// The identity of the call through all layers.
+        wake: WakeId,
+        /// The Call-ID on the phone's leg, for clients that show the call under it.
+        sip_call_id: String,
+        /// Who calls. Encrypt it or leave it out; never into a log.
+        caller: Caller,
+    },
+    /// Another request is held for it.
+    Request {
+        /// The identity of the request through all layers.
+        wake: WakeId,
+        /// Its method.
+        method: String,
+    },
+    /// Its registration is about to lapse (normal priority, never for a VoIP token).
+    Refresh,
+}
+
+impl PushPurpose {
+    /// The wake that this push belongs to.
+    pub fn wake(&self) -> Option<&WakeId> {
+        match self {
+            PushPurpose::Call { wake, .. } | PushPurpose::Request { wake, .. } => Some(wake),
+            PushPurpose::Refresh => None,
+        }
+    }
+}
+
+/// Who calls, as the INVITE says.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Caller {
+    /// The URI of the From header field, without parameters.
+    pub uri: String,
+    /// The display name; empty if there is none.
+    pub display_name: String,
+}
+
+impl core::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Caller(..)")
+    }
+}
+
+/// What became of a push request. Retries within about three seconds are the sender's; this is its last word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PushResult {
+    /// Queued by the service. Only a REGISTER proves delivery.
+    Accepted,
+    /// The token is dead (FCM 404 UNREGISTERED, APNs 410, web push 404/410): drop it. With the instant since when, if
+    /// the service tells: a token that was registered later stays.
+    Gone {
+        /// Since when the token is dead.
+        since: Option<WallTime>,
+    },
+    /// This request was wrong (payload, credentials, topic): no repetition, the token stays, an alarm is due.
+    Refused,
+    /// The service cannot be reached or has no room now, and the sender's retries are over.
+    Unavailable,
+}
+
+/// One change for the write-behind store.
+#[derive(Clone, Debug)]
+pub enum Persist {
+    /// Insert or replace a binding, by id. A refresh that only moves the expiry a little is not written every time: the
+    /// store may be behind by an eighth of a lifetime.
+    BindingPut(StoredBinding),
+    /// Delete a binding.
+    BindingRemoved(BindingId),
+    /// A wake began or ended; replaces the earlier state of that wake.
+    WakePut(StoredWake),
+    /// A wake's memory is over.
+    WakeForgotten(WakeId),
+}
+
+/// A binding as it is stored.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredBinding {
+    /// Unique for ever; names handed out to phones stand for it.
+    pub id: BindingId,
+    /// The address of record, `user@domain`.
+    pub aor: String,
+    /// The Contact's URI with all its parameters. Holds the push token: a secret.
+    pub contact: String,
+    /// The Contact's header parameters, without `expires`.
+    pub params: String,
+    /// Call-ID of the REGISTER.
+    pub call_id: String,
+    /// CSeq of the REGISTER.
+    pub cseq: u32,
+    /// Path header values, first hop first, comma separated.
+    pub path: String,
+    /// When it lapses.
+    #[serde(with = "millis")]
+    pub expires: WallTime,
+    /// When it was last registered.
+    #[serde(with = "millis")]
+    pub registered: WallTime,
+    /// Lifetime in seconds, as granted.
+    pub lifetime: u32,
+    /// Whether the push service has told that the token is dead.
+    pub token_dead: bool,
+    /// Whether the device reads `X-Wake-State`.
+    pub reads_wake_state: bool,
+}
+
+impl core::fmt::Debug for StoredBinding {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("StoredBinding")
+            .field("id", &self.id)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A wake as it is stored, so that a restart does not forget it (row 15 of the race table).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoredWake {
+    /// Its id.
+    pub wake: WakeId,
+    /// The address of record that was called.
+    pub aor: String,
+    /// When it began or ended.
+    #[serde(with = "millis")]
+    pub at: WallTime,
+    /// How it stands. One that is stored as pending when the machine starts has failed.
+    pub state: WakeState,
+}
+
+/// Wall time as a number of milliseconds.
+mod millis {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use wakeline_clock::WallTime;
+
+    pub(super) fn serialize<S: Serializer>(time: &WallTime, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(time.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WallTime, D::Error> {
+        u64::deserialize(deserializer).map(WallTime)
+    }
+}
+
+/// What the store held when the machine starts.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The accounts.
+    pub accounts: Vec<Account>,
+    /// The bindings.
+    pub bindings: Vec<StoredBinding>,
+    /// The wakes.
+    pub wakes: Vec<StoredWake>,
+}
+
+/// How many of everything there are: all zero (but for bindings and flows) when nothing is going on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Gauges {
+    /// Accounts.
+    pub accounts: usize,
+    /// Bindings.
+    pub bindings: usize,
+    /// Open flows.
+    pub flows: usize,
+    /// Requests in progress.
+    pub contexts: usize,
+    /// Branches that hold a request for a sleeping device.
+    pub held: usize,
+    /// Pushes without a result yet, or not cancelled.
+    pub pushes: usize,
+    /// Ended calls remembered.
+    pub outcomes: usize,
+    /// Client transactions.
+    pub client_transactions: usize,
+    /// Server transactions.
+    pub server_transactions: usize,
+    /// Armed timers of this machine.
+    pub timers: usize,
+    /// Responses to REGISTER kept for retransmissions.
+    pub answers: usize,
+    /// Names in the quota and back-off tables.
+    pub quota_names: usize,
+}
