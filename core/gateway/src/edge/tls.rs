@@ -1,0 +1,44 @@
+//! TLS as the edge speaks it.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert, StoresServerSessions};
+
+/// Early data that is taken: one REGISTER fits, a second hardly.
+const EARLY_DATA: u32 = 16 * 1024;
+
+/// TLS 1.2 and 1.3 for SIP: sessions resume with early data, and the answer leaves before the handshake is over, so
+/// that a wake costs one round trip after the TCP handshake.
+pub(crate) fn for_sip(
+    certificates: Arc<dyn ResolvesServerCert>,
+    sessions: Arc<dyn StoresServerSessions>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut config = plain(certificates)?;
+    config.session_storage = sessions;
+    config.max_early_data_size = EARLY_DATA;
+    config.send_half_rtt_data = true;
+    Ok(Arc::new(config))
+}
+
+/// TLS 1.2 and 1.3 for WebSocket. Its sessions resume too, but its handshake is not over with the first flight.
+pub(crate) fn for_websocket(
+    certificates: Arc<dyn ResolvesServerCert>,
+    sessions: Arc<dyn StoresServerSessions>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut config = plain(certificates)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.session_storage = sessions;
+    Ok(Arc::new(config))
+}
+
+fn plain(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 2;
+    Ok(config)
+}
