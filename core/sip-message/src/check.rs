@@ -36,7 +36,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    fn of(code: u16, place: Place) -> Refusal {
+    pub(crate) fn of(code: u16, place: Place) -> Refusal {
         Refusal::Answer { code, reason: crate::reason::usual(code), place, headers: Vec::new() }
     }
 
@@ -171,7 +171,9 @@ fn well_formed(message: &Message) -> Result<(), Refusal> {
     for via in message.headers(Name::Via) {
         crate::Via::parse(via).map_err(|error| bad_request(error.at(Name::Via)))?;
     }
-    message.via().map_err(bad_request)?;
+    if message.via().map_err(bad_request)?.version() != "2.0" {
+        return Err(Refusal::of(505, Place::Header(Name::Via)));
+    }
     message.from().map_err(bad_request)?;
     message.to().map_err(bad_request)?;
     message.required(Name::CallId).map_err(bad_request)?;
@@ -259,8 +261,9 @@ fn response(message: &Message) -> Result<(), Refusal> {
     if let Some((place, flaw)) = message.flaw() {
         return Err(Refusal::Drop { place: place.clone(), flaw: *flaw });
     }
-    let via = message.via().map_err(drop)?;
-    if goes_nowhere(via.host()) {
+    message.via().map_err(drop)?;
+    // RFC 4475 §3.3.10: nor is it passed on to such a place.
+    if message.vias().any(|via| via.is_ok_and(|via| goes_nowhere(via.host()))) {
         return Err(Refusal::Drop { place: Place::Header(Name::Via), flaw: Flaw::Syntax });
     }
     message.from().map_err(drop)?;

@@ -3,11 +3,13 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
+use crate::check::Refusal;
 use crate::error::{Flaw, ParseError, Place};
 use crate::grammar::{is_token_byte, number};
 use crate::index;
 use crate::limits;
 use crate::message::Message;
+use crate::method::Method;
 use crate::name::Name;
 
 /// How much a stream may ask for.
@@ -49,6 +51,19 @@ impl FrameError {
     pub fn message(&self) -> Option<&Message> {
         self.error.remains()
     }
+
+    /// The answer that is due before the stream is closed, if any: 400 for a length that cannot be used.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let message = self.message()?;
+        match message.check() {
+            Err(refusal) => Some(refusal),
+            // The header is good but for what framing needs.
+            Ok(()) if !message.is_request() || message.method() == Method::Ack => {
+                Some(Refusal::Drop { place: self.error.place.clone(), flaw: self.error.kind })
+            }
+            Ok(()) => Some(Refusal::of(400, self.error.place.clone())),
+        }
+    }
 }
 
 /// Cuts a byte stream into messages and keep-alives. After an error it stays at that error.
@@ -84,6 +99,15 @@ impl Framer {
         if self.failed.is_none() {
             self.buffer.extend_from_slice(bytes);
         }
+    }
+
+    /// The stream has ended. What is left of an unfinished message is given out, so that it is graded as a datagram
+    /// of the same bytes would be.
+    pub fn end(&mut self) -> Option<Bytes> {
+        self.expected = None;
+        self.scanned = 0;
+        let rest = self.buffer.split().freeze();
+        (!rest.is_empty()).then_some(rest)
     }
 
     /// How many bytes are held back.

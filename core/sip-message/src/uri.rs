@@ -108,9 +108,14 @@ impl<'a> Uri<'a> {
         Params::trusted(self.slice(self.parts.params))
     }
 
-    /// The value of one parameter, empty for a flag.
+    /// The value of one parameter, empty for a flag. Its name may be written with escapes (RFC 4475 §3.1.1.3).
     pub fn param(&self, name: &str) -> Option<&'a str> {
-        self.params().get(name)
+        let same = |found: &str| {
+            found.eq_ignore_ascii_case(name)
+                || found.contains('%')
+                    && unescape(found).is_some_and(|found| found.eq_ignore_ascii_case(name))
+        };
+        self.params().iter().find(|(found, _)| same(found)).map(|(_, value)| value.unwrap_or(""))
     }
 
     /// Whether the URI names a loose router (RFC 3261 §16.12).

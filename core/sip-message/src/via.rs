@@ -13,6 +13,7 @@ use crate::params::Params;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Via<'a> {
     text: &'a str,
+    version: &'a str,
     transport: &'a str,
     host: Host<'a>,
     host_text: &'a str,
@@ -33,8 +34,9 @@ impl<'a> Via<'a> {
         if !trim(name).eq_ignore_ascii_case("SIP") {
             return Err(bad());
         }
-        if trim(version) != "2.0" {
-            return Err(ParseError::value(Flaw::Version));
+        let version = trim(version);
+        if !is_token(version) {
+            return Err(bad());
         }
         let rest = rest.trim_start_matches([' ', '\t']);
         let space = memchr::memchr2(b' ', b'\t', rest.as_bytes()).ok_or_else(bad)?;
@@ -47,6 +49,7 @@ impl<'a> Via<'a> {
         let (host, port) = host_port(sent_by)?;
         Ok(Via {
             text,
+            version,
             transport,
             host,
             host_text: sent_by,
@@ -58,6 +61,11 @@ impl<'a> Via<'a> {
     /// The value as it was written.
     pub fn as_str(&self) -> &'a str {
         self.text
+    }
+
+    /// The version; anything but `2.0` is not ours (RFC 3261 §21.5.6), but such a request can still be told so.
+    pub fn version(&self) -> &'a str {
+        self.version
     }
 
     /// The transport's token as it was written.
@@ -164,6 +172,6 @@ mod tests {
             let outcome = Via::parse(bad);
             assert!(outcome.is_err() || bad.ends_with(';'), "{bad}");
         }
-        assert_eq!(Via::parse("SIP/7.0/UDP host").map_err(|e| e.kind), Err(Flaw::Version));
+        assert_eq!(Via::parse("SIP/7.0/UDP host").map(|via| via.version()), Ok("7.0"));
     }
 }
