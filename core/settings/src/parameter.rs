@@ -1,0 +1,284 @@
+//! The schema: what parameters there are.
+//!
+//! It is kept as text and walked on demand. Most starts of a phone look at some dozen names; a table of structures
+//! would cost the relocations of all of them, in memory that is then the process's own.
+
+/// What a parameter belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Group {
+    /// Who the phone is and where it registers.
+    Account,
+    /// Which of several phones in one page works.
+    Engine,
+    /// How packets travel.
+    Network,
+    /// Codecs, devices, sounds.
+    Media,
+    /// What happens to calls.
+    Call,
+    /// Being woken.
+    Push,
+    /// Where further settings come from.
+    Provisioning,
+    /// Addresses of the operator's services.
+    Integration,
+    /// Text messages.
+    Messaging,
+    /// Presence and busy lamps.
+    Presence,
+    /// What is shown.
+    Ui,
+    /// Logging.
+    Log,
+    /// Where settings are kept.
+    Storage,
+}
+
+const TABLE: [(Group, &str); 13] = [
+    (Group::Account, include_str!("table/account.txt")),
+    (Group::Engine, include_str!("table/engine.txt")),
+    (Group::Network, include_str!("table/network.txt")),
+    (Group::Media, include_str!("table/media.txt")),
+    (Group::Call, include_str!("table/call.txt")),
+    (Group::Push, include_str!("table/push.txt")),
+    (Group::Provisioning, include_str!("table/provisioning.txt")),
+    (Group::Integration, include_str!("table/integration.txt")),
+    (Group::Messaging, include_str!("table/messaging.txt")),
+    (Group::Presence, include_str!("table/presence.txt")),
+    (Group::Ui, include_str!("table/ui.txt")),
+    (Group::Log, include_str!("table/log.txt")),
+    (Group::Storage, include_str!("table/storage.txt")),
+];
+
+const MEANINGS: &str = include_str!("table/meanings.txt");
+
+/// What kind of value a parameter takes. Every value may arrive as text (B-037).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// `true`, `false`, `1`, `0`.
+    Boolean,
+    /// A whole number; `true` and `false` count as 1 and 0.
+    Number,
+    /// Any text.
+    Text,
+}
+
+/// One parameter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// Other names, separated by commas.
+    aliases: &'static str,
+    /// The kind of its value.
+    pub kind: Kind,
+    /// Its value when none is given; empty when there is none, or when it depends.
+    pub default: &'static str,
+    /// `a/b/c` for single values, `a..b` for a range, with `?` when it is only advised.
+    allowed: &'static str,
+    /// What it belongs to.
+    pub group: Group,
+    /// The engines that it is for, separated by commas; `all` for all.
+    pub engines: &'static str,
+    flags: &'static str,
+}
+
+impl Parameter {
+    fn of_line(group: Group, line: &'static str) -> Option<Parameter> {
+        let mut fields = line.split('|');
+        Some(Parameter {
+            name: fields.next()?,
+            aliases: fields.next()?,
+            kind: match fields.next()? {
+                "b" => Kind::Boolean,
+                "n" => Kind::Number,
+                _ => Kind::Text,
+            },
+            default: fields.next()?,
+            allowed: fields.next()?,
+            group,
+            engines: fields.next()?,
+            flags: fields.next()?,
+        })
+    }
+
+    /// Its other names.
+    pub fn aliases(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.aliases.split(',').filter(|alias| !alias.is_empty())
+    }
+
+    /// Whether this phone obeys it.
+    pub fn is_honoured(&self) -> bool {
+        self.flags.contains('h')
+    }
+
+    /// Whether its value must never be shown (B-059).
+    pub fn is_secret(&self) -> bool {
+        self.flags.contains('s')
+    }
+
+    /// Whether it is kept for old pages only, and ignored without a word (B-316).
+    pub fn is_legacy(&self) -> bool {
+        self.flags.contains('l')
+    }
+
+    /// Whether it is one of this phone's own, which other phones do not know.
+    pub fn is_own(&self) -> bool {
+        self.flags.contains('o')
+    }
+
+    /// Whether its value may have several lines.
+    pub(crate) fn may_have_lines(&self) -> bool {
+        self.flags.contains('m')
+    }
+
+    /// Whether `value` is one that the parameter knows; `Err` tells which ones it knows.
+    pub(crate) fn allows(&self, value: &str) -> Result<(), Limits> {
+        let (allowed, advised) = match self.allowed.strip_suffix('?') {
+            Some(allowed) => (allowed, true),
+            None => (self.allowed, false),
+        };
+        let fits = match allowed.split_once("..") {
+            Some((low, high)) => match (low.parse::<i64>(), high.parse::<i64>(), value.parse::<i64>()) {
+                (Ok(low), Ok(high), Ok(value)) => (low..=high).contains(&value),
+                _ => true,
+            },
+            None => allowed.is_empty() || allowed.split('/').any(|one| one.eq_ignore_ascii_case(value)),
+        };
+        if fits { Ok(()) } else { Err(Limits { allowed, advised }) }
+    }
+}
+
+/// The values that a parameter knows.
+pub(crate) struct Limits {
+    pub(crate) allowed: &'static str,
+    /// Whether another one is used all the same.
+    pub(crate) advised: bool,
+}
+
+/// Every parameter, by group.
+pub fn parameters() -> impl Iterator<Item = Parameter> {
+    TABLE.iter().flat_map(|(group, text)| text.lines().filter_map(|line| Parameter::of_line(*group, line)))
+}
+
+/// The parameter of this name, or that has it as another name; case does not count.
+pub fn parameter(name: &str) -> Option<Parameter> {
+    let mut by_alias = None;
+    for (group, text) in TABLE {
+        for line in text.lines() {
+            let mut fields = line.split('|');
+            if fields.next().is_some_and(|own| own.eq_ignore_ascii_case(name)) {
+                return Parameter::of_line(group, line);
+            }
+            let aliases = fields.next().unwrap_or("");
+            if by_alias.is_none()
+                && !aliases.is_empty()
+                && aliases.split(',').any(|alias| alias.eq_ignore_ascii_case(name))
+            {
+                by_alias = Parameter::of_line(group, line);
+            }
+        }
+    }
+    by_alias
+}
+
+/// What a parameter is for, in a few words.
+pub fn meaning(name: &str) -> Option<&'static str> {
+    MEANINGS
+        .lines()
+        .find_map(|line| line.split_once('|').filter(|(own, _)| *own == name))
+        .map(|(_, text)| text)
+}
+
+/// The known name that is written most like this one; none if all are too far.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    const LONGEST: usize = 48;
+    if name.is_empty() || name.len() > LONGEST {
+        return None;
+    }
+    let wanted = name.to_ascii_lowercase();
+    let furthest = (wanted.len() / 3).clamp(1, 4);
+    parameters()
+        .flat_map(|parameter| core::iter::once(parameter.name).chain(parameter.aliases()))
+        .filter(|known| known.len().abs_diff(wanted.len()) <= furthest)
+        .map(|known| (distance(wanted.as_bytes(), known.as_bytes()), known))
+        .filter(|(distance, _)| *distance <= furthest)
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let (mut before, mut last): (Vec<usize>, Vec<usize>) = (vec![0; b.len() + 1], (0..=b.len()).collect());
+    for (i, &from) in a.iter().enumerate() {
+        let mut row = vec![i + 1; b.len() + 1];
+        for (j, to) in b.iter().map(u8::to_ascii_lowercase).enumerate() {
+            let mut best = (last[j] + usize::from(from != to)).min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && from == b[j - 1].to_ascii_lowercase() && a[i - 1] == to {
+                best = best.min(before[j - 1] + 1);
+            }
+            row[j + 1] = best;
+        }
+        before = core::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_whole_and_consistent() {
+        let all: Vec<_> = parameters().collect();
+        assert_eq!(all.iter().filter(|parameter| !parameter.is_own()).count(), 362);
+        let lines: usize = TABLE.iter().map(|(_, text)| text.lines().count()).sum();
+        assert_eq!(all.len(), lines);
+        let mut names: Vec<_> = all.iter().map(|parameter| parameter.name.to_ascii_lowercase()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all.len());
+        for one in &all {
+            assert!(meaning(one.name).is_some_and(|text| !text.is_empty()), "{}", one.name);
+            if one.kind == Kind::Number && !one.default.is_empty() {
+                assert!(one.default.parse::<i64>().is_ok(), "{}", one.name);
+            }
+            if !one.default.is_empty() {
+                assert!(one.allows(one.default).is_ok(), "{}", one.name);
+            }
+            assert_eq!(parameter(one.name).map(|found| found.name), Some(one.name));
+            for alias in one.aliases() {
+                assert!(parameter(alias).is_some(), "{alias}");
+            }
+        }
+    }
+
+    #[test]
+    fn b312_older_names_lead_to_the_new_ones() {
+        for (old, new) in [
+            ("prefercodec", "prefcodec"),
+            ("numrewriterules", "numpxrewrite"),
+            ("backgroundcalls", "callreceiver"),
+        ] {
+            assert_eq!(parameter(old).map(|found| found.name), Some(new));
+        }
+        assert_eq!(parameter("ServerAddress").map(|found| found.name), Some("serveraddress"));
+        assert_eq!(parameter("bundlepolicy").map(|found| found.name), Some("bundlePolicy"));
+    }
+
+    #[test]
+    fn the_nearest_name_is_found_or_none() {
+        for (wrong, right) in [
+            ("serveradress", "serveraddress"),
+            ("sreveraddress", "serveraddress"),
+            ("pasword", "password"),
+            ("Usernme", "username"),
+            ("mediaencription", "mediaencryption"),
+        ] {
+            assert_eq!(nearest(wrong), Some(right));
+        }
+        assert_eq!(nearest("completelyelse"), None);
+        assert_eq!(nearest(""), None);
+        assert_eq!(nearest(&"x".repeat(60_000)), None);
+    }
+}
