@@ -44,7 +44,7 @@ impl Concealer {
     }
 
     fn begin(&mut self, heard: &[i16]) {
-        let window = self.micros(12_000);
+        let window = self.micros(8_000);
         let (shortest, longest) = (self.micros(2_500), self.micros(16_000));
         let found = heard
             .len()
@@ -159,7 +159,7 @@ impl Concealer {
         if !self.is_active() {
             return;
         }
-        let overlap = self.micros(4_000 + 2_000 * (self.done / self.micros(10_000).max(1)).min(3));
+        let overlap = self.micros(2_000 + 2_000 * (self.done / self.micros(10_000).max(1)).min(3));
         let overlap = overlap.min(fresh.len());
         let tail: Vec<i16> = (0..overlap).map(|n| self.at(self.done + n) as i16).collect();
         fade_into(&tail, &mut fresh[..overlap]);

@@ -16,6 +16,9 @@ const KEEP: f32 = 0.9978;
 /// Weights below this are forgotten for good.
 const NOTHING: f32 = 1e-5;
 
+/// How many packets each of the remembered peaks stands for.
+const PEAK_SPAN: u32 = 50;
+
 /// Transit times lately seen.
 #[derive(Clone, Debug)]
 pub struct DelayHistogram {
@@ -26,11 +29,20 @@ pub struct DelayHistogram {
     high: i64,
     count: u32,
     target: i64,
+    /// The latest transit of the last packets, exactly: on an even path a bucket's width would be waiting for nothing.
+    peaks: [i64; 9],
 }
 
 impl Default for DelayHistogram {
     fn default() -> DelayHistogram {
-        DelayHistogram { weights: vec![0.0; BUCKETS], low: 0, high: -1, count: 0, target: 0 }
+        DelayHistogram {
+            weights: vec![0.0; BUCKETS],
+            low: 0,
+            high: -1,
+            count: 0,
+            target: 0,
+            peaks: [i64::MIN; 9],
+        }
     }
 }
 
@@ -62,6 +74,11 @@ impl DelayHistogram {
         }
         let index = self.index(bucket);
         self.weights[index] += 1.0 - keep;
+        if self.count.is_multiple_of(PEAK_SPAN) {
+            self.peaks.rotate_right(1);
+            self.peaks[0] = i64::MIN;
+        }
+        self.peaks[0] = self.peaks[0].max(transit);
         self.trim();
         self.target = self.cheapest(redundancy, frame);
     }
@@ -120,8 +137,14 @@ impl DelayHistogram {
                 too_late_to_help += self.weights[self.index(bucket - shift)];
             }
         }
-        // The upper edge of the bucket, and half a bucket for what has not been seen yet.
-        (best + 1) * WIDTH + WIDTH / 2
+        let edge = (best + 1) * WIDTH;
+        let waited_for = if best == self.high {
+            self.peaks.iter().copied().max().unwrap_or(edge).clamp(best * WIDTH, edge)
+        } else {
+            edge
+        };
+        // A little for what has not been seen yet: the more, the wider the jitter.
+        waited_for + (best - self.low) * WIDTH / 32
     }
 }
 

@@ -198,7 +198,7 @@ impl Playout {
     fn helpfulness(&self) -> f32 {
         match self.codec {
             Codec::Opus => self.redundancy,
-            Codec::G722 | Codec::Pcmu | Codec::Pcma => 0.1,
+            Codec::G722 | Codec::Pcmu | Codec::Pcma => 0.0,
         }
     }
 

@@ -46,6 +46,8 @@ pub(crate) fn expand(line: &mut Vec<i16>, start: usize, most: usize, rate: u32, 
     let overlap = samples(5_000, rate);
     let (shortest, longest) = (samples(SHORTEST_MICROS, rate), samples(LONGEST_MICROS, rate).min(most));
     let Some(at) = line.len().checked_sub(overlap).filter(|&at| at >= start) else { return 0 };
+    // Several short periods at once when much is wanted.
+    let shortest = shortest.max(longest / 2);
     let Some(lag) = best_lag(line, at, overlap, shortest..=longest.max(shortest), rate) else { return 0 };
     if lag.likeness < if haste { ALIKE_IN_HASTE } else { ALIKE } {
         return 0;
