@@ -324,13 +324,7 @@ impl Transactions {
         }
     }
 
-    pub(super) fn step_server(
-        &mut self,
-        now: Time,
-        key: ServerKey,
-        input: ServerInput,
-        came: Option<Came>,
-    ) {
+    pub(super) fn step_server(&mut self, now: Time, key: ServerKey, input: ServerInput, came: Option<Came>) {
         let Some(server) = self.servers.get(key.0) else { return };
         let (Reply::On(flow) | Reply::Lost(flow)) = server.reply;
         let terms = self.terms(&flow);

@@ -1,0 +1,270 @@
+//! The server side: challenges and verdicts (RFC 3261 §22, RFC 7616 §3.3 - §3.5, RFC 8760).
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wakeline_clock::WallTime;
+use wakeline_secret::Secret;
+use wakeline_sip_message::{AuthParams, Message, Name, Uri};
+
+use crate::algorithm::{Algorithm, hex};
+use crate::client::{answers, quoted};
+use crate::credentials::Ha1;
+use crate::digest::{Inputs, Qop, same};
+use crate::nonce::{Nonces, ReplayMemory, Use, keyed_hash};
+
+/// Whether the server is the request's goal or on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Side {
+    /// 401, WWW-Authenticate, Authorization: a registrar or user agent.
+    Origin,
+    /// 407, Proxy-Authenticate, Proxy-Authorization: a proxy.
+    Proxy,
+}
+
+impl Side {
+    /// The status code of a challenge.
+    pub const fn code(self) -> u16 {
+        match self {
+            Side::Origin => 401,
+            Side::Proxy => 407,
+        }
+    }
+
+    /// The header field of a challenge.
+    pub const fn challenge(self) -> Name {
+        match self {
+            Side::Origin => Name::WwwAuthenticate,
+            Side::Proxy => Name::ProxyAuthenticate,
+        }
+    }
+
+    /// The header field of credentials.
+    pub const fn answer(self) -> Name {
+        match self {
+            Side::Origin => Name::Authorization,
+            Side::Proxy => Name::ProxyAuthorization,
+        }
+    }
+}
+
+/// What a request's credentials are worth.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// They hold.
+    Accepted {
+        /// Whose they are.
+        username: String,
+        /// The value of an Authentication-Info for the 2xx, with the next nonce when one is due (RFC 7616 §3.5).
+        info: String,
+    },
+    /// There are none for this realm, or their nonce has grown old (then *stale*: the password was right).
+    Challenge {
+        /// For [`Authenticator::challenge`].
+        stale: bool,
+    },
+    /// Unknown user or wrong password, which is the same to the eye and to the clock (class S16): challenge again
+    /// without *stale*, or 403.
+    Refused,
+    /// Right, but used before (class S17): to be challenged again as stale, and worth counting.
+    Replay,
+    /// Not well-formed, or made for another request: 400.
+    Malformed,
+}
+
+/// A realm's guard.
+pub struct Authenticator {
+    realm: String,
+    algorithms: Vec<Algorithm>,
+    key: [u8; 32],
+    lifetime: u64,
+    nonces: Nonces,
+}
+
+/// Uses after which a nonce is replaced by the next one.
+const USES: u32 = 32;
+
+impl Authenticator {
+    /// A guard of `realm` that offers `algorithms` in this order. `key` is the secret of its nonces: with the same key
+    /// and the [`ReplayMemory`] of before, nonces outlive a restart. `lifetime` must be longer than a phone sleeps.
+    pub fn new(
+        realm: impl Into<String>,
+        algorithms: &[Algorithm],
+        key: [u8; 32],
+        lifetime: Duration,
+        cap: usize,
+        started: WallTime,
+    ) -> Authenticator {
+        let lifetime = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        Authenticator {
+            realm: realm.into(),
+            algorithms: algorithms.to_vec(),
+            key,
+            lifetime,
+            nonces: Nonces::new(key, lifetime, cap, started),
+        }
+    }
+
+    /// The realm.
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// Uses of nonces, for the store.
+    pub fn export(&self) -> ReplayMemory {
+        self.nonces.export()
+    }
+
+    /// Uses of nonces, from the store.
+    pub fn import(&mut self, memory: ReplayMemory) {
+        self.nonces.import(memory);
+    }
+
+    /// Nonces whose uses are remembered.
+    pub fn remembered(&self) -> usize {
+        self.nonces.len()
+    }
+
+    /// The header fields of a challenge, one for each algorithm, all with one nonce (RFC 8760 §2.3).
+    pub fn challenge(&mut self, now: WallTime, side: Side, stale: bool) -> Vec<(Name, String)> {
+        let nonce = self.nonces.make(now);
+        let stale = if stale { ", stale=true" } else { "" };
+        self.algorithms
+            .iter()
+            .map(|algorithm| {
+                let realm = quoted(&self.realm);
+                let text = format!(
+                    "Digest realm={realm}, nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"{stale}"
+                );
+                (side.challenge(), text)
+            })
+            .collect()
+    }
+
+    /// Judges a request. `lookup` gives the HA1 of a user for an algorithm (without session binding); its answer for
+    /// an unknown user takes the same way through here as that for a known one.
+    pub fn verify(
+        &mut self,
+        now: WallTime,
+        request: &Message,
+        side: Side,
+        lookup: impl FnOnce(&str, Algorithm) -> Option<Ha1>,
+    ) -> Verdict {
+        let ours = |answer: &AuthParams<'_>| {
+            answer.is_digest() && answer.realm().is_some_and(|realm| realm == self.realm)
+        };
+        let Some(answer) = answers(request, side).find(ours) else {
+            return Verdict::Challenge { stale: false };
+        };
+        let Some(read) = Answer::read(&answer) else { return Verdict::Malformed };
+        if !self.algorithms.contains(&read.algorithm) {
+            return Verdict::Challenge { stale: false };
+        }
+        if !is_for(request, &read.uri) {
+            return Verdict::Malformed;
+        }
+        let known = lookup(&read.username, read.algorithm.plain());
+        let decoy = self.decoy(&read.username, read.algorithm);
+        let ha1 = known.as_ref().unwrap_or(&decoy);
+        let method = request.method();
+        let mut inputs = Inputs {
+            algorithm: read.algorithm,
+            qop: read.qop,
+            nonce: &read.nonce,
+            cnonce: &read.cnonce,
+            count: &read.count_text,
+            method: method.as_str(),
+            uri: &read.uri,
+            body: request.body(),
+        };
+        let right = same(inputs.response(ha1).as_bytes(), read.response.to_ascii_lowercase().as_bytes());
+        if !right || known.is_none() || ha1.algorithm != read.algorithm.plain() {
+            return Verdict::Refused;
+        }
+        let made = match self.nonces.use_once(now, &read.nonce, read.count) {
+            Use::New(made) => made,
+            Use::Stale => return Verdict::Challenge { stale: true },
+            Use::Again => return Verdict::Replay,
+        };
+        inputs.method = "";
+        inputs.body = b"";
+        let proof = inputs.response(ha1);
+        let mut info = match read.qop {
+            // The server's own proof over the body of a response that is not written yet is left out.
+            Qop::AuthInt | Qop::None => String::new(),
+            Qop::Auth => format!(
+                "qop=auth, rspauth=\"{proof}\", cnonce={}, nc={}",
+                quoted(&read.cnonce),
+                read.count_text
+            ),
+        };
+        // Without qop a nonce works once, and so the next one is due at once.
+        let aged = now.0.saturating_sub(made.at) > self.lifetime / 4;
+        if aged || read.count >= USES || read.qop == Qop::None {
+            if !info.is_empty() {
+                info.push_str(", ");
+            }
+            info.push_str(&format!("nextnonce=\"{}\"", self.nonces.make(now)));
+        }
+        Verdict::Accepted { username: read.username, info }
+    }
+
+    /// A secret for a user who does not exist: the same work, and never right.
+    fn decoy(&self, username: &str, algorithm: Algorithm) -> Ha1 {
+        let digits = hex(&keyed_hash(&self.key, username.as_bytes()));
+        let digits = digits.get(..algorithm.digits()).unwrap_or("").to_owned();
+        Ha1 { algorithm: algorithm.plain(), digits: Secret::new(digits) }
+    }
+}
+
+struct Answer {
+    username: String,
+    algorithm: Algorithm,
+    qop: Qop,
+    nonce: String,
+    cnonce: String,
+    count: u32,
+    count_text: String,
+    uri: String,
+    response: String,
+}
+
+impl Answer {
+    fn read(answer: &AuthParams<'_>) -> Option<Answer> {
+        let qop = match answer.get("qop") {
+            None => Qop::None,
+            Some(qop) if qop.eq_ignore_ascii_case("auth") => Qop::Auth,
+            Some(qop) if qop.eq_ignore_ascii_case("auth-int") => Qop::AuthInt,
+            Some(_) => return None,
+        };
+        let count = answer.nonce_count();
+        let cnonce = answer.cnonce().map(|text| text.into_owned());
+        let algorithm = Algorithm::parse(&answer.algorithm())?;
+        // RFC 7616 §3.4: with qop both must be there; a session is bound to cnonce.
+        if qop != Qop::None && (count.is_none() || cnonce.is_none())
+            || algorithm.is_session() && cnonce.is_none()
+        {
+            return None;
+        }
+        Some(Answer {
+            username: answer.username()?.into_owned(),
+            algorithm,
+            qop,
+            nonce: answer.nonce()?.into_owned(),
+            cnonce: cnonce.unwrap_or_default(),
+            count: count.unwrap_or(1),
+            count_text: answer.get("nc").unwrap_or_default().into_owned(),
+            uri: answer.uri()?.into_owned(),
+            response: answer.response()?.into_owned(),
+        })
+    }
+}
+
+/// Whether credentials were made for this request's URI (RFC 7616 §3.4.6).
+fn is_for(request: &Message, uri: &str) -> bool {
+    request.request_uri_text() == uri
+        || match (request.request_uri(), Uri::parse(uri)) {
+            (Ok(one), Ok(two)) => one.equivalent(&two),
+            (Err(_), _) | (_, Err(_)) => false,
+        }
+}
