@@ -574,9 +574,11 @@ impl Call {
     pub fn owns_request(&self, request: &Message) -> bool {
         let in_state = match &self.state {
             State::Outgoing(outgoing) => outgoing.owns_request(request),
-            State::Incoming(incoming) => {
-                incoming.arrived().is_some_and(|arrived| arrived.dialog().owns_request(request))
-            }
+            State::Incoming(incoming) => match incoming.arrived() {
+                Some(arrived) => arrived.dialog().owns_request(request),
+                // After 422 the caller asks again.
+                None => self.cx.is_next_try(request),
+            },
             State::Established(call) => call.dialog.owns_request(request),
             State::Ending(ending) => ending.dialog().owns_request(request),
             State::Ended(ended) => ended.dialog.as_ref().is_some_and(|dialog| dialog.owns_request(request)),

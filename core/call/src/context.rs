@@ -244,6 +244,15 @@ impl Context {
             && request.cseq().ok() == origin.invite.cseq().ok()
     }
 
+    /// Whether this is an INVITE of the same caller for the same call, with another CSeq.
+    pub(crate) fn is_next_try(&self, request: &Message) -> bool {
+        let Some(origin) = &self.origin else { return false };
+        request.method() == Method::Invite
+            && request.to_tag().is_none()
+            && request.call_id() == origin.invite.call_id()
+            && request.from_tag() == origin.invite.from_tag()
+    }
+
     /// Sends a response again on the transaction of the INVITE's other branch.
     pub(crate) fn repeat_on(&mut self, key: ServerKey, invite: &Message, last: &Message) -> Option<Message> {
         let fields =

@@ -30,6 +30,8 @@ const REMIND: Duration = Duration::from_secs(60);
 pub(crate) struct Incoming {
     pub(crate) intent: Intent,
     pub(crate) stage: Stage,
+    /// The last INVITE was refused in a way that makes the caller ask again.
+    refused: Option<EndReason>,
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +85,7 @@ pub(crate) struct Arrived {
 
 impl Incoming {
     pub(crate) fn announced(deadline: Time) -> Incoming {
-        Incoming { intent: Intent::Undecided, stage: Stage::Announced { deadline } }
+        Incoming { intent: Intent::Undecided, stage: Stage::Announced { deadline }, refused: None }
     }
 
     /// The INVITE of a call that is new, or was announced.
@@ -324,7 +326,11 @@ impl Incoming {
     pub(crate) fn expire(&mut self, now: Time, cx: &mut Context) -> Option<State> {
         match &mut self.stage {
             Stage::Announced { deadline } if now >= *deadline => {
-                Some(end(now, cx, EndReason::NeverArrived, None, true))
+                let (reason, by_peer) = match self.refused.take() {
+                    Some(reason) => (reason, false),
+                    None => (EndReason::NeverArrived, true),
+                };
+                Some(end(now, cx, reason, None, by_peer))
             }
             Stage::Announced { .. } => None,
             Stage::Arrived(arrived) => {

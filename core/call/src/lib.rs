@@ -43,3 +43,6 @@ pub use output::{Describe, Described, Event, HopFailure, Output, Replaces};
 pub use record::{CallRecord, Direction};
 pub use wakeline_sip_dialog::{DialogContact, DialogId, SipCallId};
 pub use wakeline_sip_transaction::ServerKey;
+
+#[cfg(test)]
+mod tests;

@@ -316,7 +316,7 @@ impl Established {
         self.dialog.refresh_target(request);
         self.takes_update |= allows_update(request);
         // Our answer carries our wish to hold as well (RFC 3264 §8.4).
-        self.held = self.wishes.hold;
+        let changed = core::mem::replace(&mut self.held, self.wishes.hold) != self.held;
         let session = self.session.accept(now, request);
         let fields = answer_fields(cx, session);
         let response = cx.respond(key, request, 200, |builder| {
@@ -333,6 +333,9 @@ impl Established {
         }
         if !offered {
             cx.emit(Event::MediaAgreed);
+        }
+        if changed {
+            cx.emit(Event::Changed { hold: self.held });
         }
     }
 }

@@ -1,0 +1,85 @@
+//! Random interleavings (class S27): whatever two persons, two media and a bad network do, every run ends in one
+//! terminal state on both sides, with one record each and nothing left in any table.
+
+use std::time::Duration;
+
+use wakeline_entropy::Entropy;
+
+use super::wire::{A, Act, B, Wire};
+use crate::*;
+
+/// Seeds per run of the tests.
+const RUNS: u64 = 10_000;
+
+fn random_act(chance: &mut Entropy) -> Act {
+    match chance.below(14) {
+        0..=2 => Act::Answer,
+        3 => Act::Decline(Refusal::Everywhere),
+        4 => Act::Decline(Refusal::Busy),
+        5 | 6 => Act::HangUp,
+        7 | 8 => Act::Hold(true),
+        9 => Act::Hold(false),
+        10 => Act::Digits("1#"),
+        11 | 12 => Act::Moved,
+        _ => Act::Transfer(200),
+    }
+}
+
+fn run(seed: u64) -> (Option<EndReason>, Option<EndReason>) {
+    let mut chance = Entropy::from_number(seed ^ 0x5eed);
+    let mut wire = Wire::new(seed);
+    wire.delay = Duration::from_millis(u64::from(chance.below(120)));
+    wire.jitter = Duration::from_millis(u64::from(chance.below(400)));
+    wire.loss = [0, 0, 5, 20, 40][chance.below(5) as usize];
+    wire.duplicates = [0, 0, 10, 30][chance.below(4) as usize];
+    for phone in &mut wire.phones {
+        let policies = [Reliable::Off, Reliable::Supported, Reliable::Preferred, Reliable::Required];
+        phone.config.reliable = policies[chance.below(4) as usize];
+        phone.config.early_media = chance.below(3) == 0;
+        phone.config.session_timer = (chance.below(3) > 0).then(SessionTimers::default);
+        phone.config.transfer = TransferPolicy::Accept;
+        phone.media.delay = Duration::from_millis([0, 0, 30, 900][chance.below(4) as usize]);
+        phone.media.refuse = (chance.below(12) == 0).then(|| chance.below(6) as usize);
+    }
+    if chance.below(4) == 0 {
+        wire.announce(Duration::from_secs(u64::from(1 + chance.below(20))));
+    }
+    for _ in 0..chance.below(8) {
+        let after = Duration::from_millis(u64::from(chance.below(6_000)));
+        let phone = if chance.below(2) == 0 { A } else { B };
+        let act = random_act(&mut chance);
+        wire.plan(after, phone, act);
+    }
+    wire.plan(Duration::from_millis(u64::from(chance.below(2_500))), B, Act::Answer);
+    wire.dial(if chance.below(4) == 0 { Opening::Offerless } else { Opening::Offer });
+    wire.run(Duration::from_secs(100));
+    wire.act(A, Act::HangUp);
+    wire.act(B, Act::HangUp);
+    wire.finish();
+    (wire.phones[A].reason().cloned(), wire.phones[B].reason().cloned())
+}
+
+#[test]
+fn s27_ten_thousand_interleavings_end_once_on_both_sides() {
+    let mut talked = 0;
+    for seed in 0..RUNS {
+        let outcome = std::panic::catch_unwind(|| run(seed));
+        match outcome {
+            Ok((here, there)) => {
+                assert!(here.is_some(), "seed {seed}: the caller has no record");
+                talked +=
+                    u64::from(here == Some(EndReason::LocalHangup) || there == Some(EndReason::LocalHangup));
+            }
+            Err(_) => panic!("seed {seed} fails"),
+        }
+    }
+    // The runs are no empty show: a good part of them gets as far as a talk.
+    assert!(talked > RUNS / 4, "{talked}");
+}
+
+#[test]
+fn s27_the_same_seed_runs_the_same() {
+    for seed in 0..20 {
+        assert_eq!(run(seed), run(seed));
+    }
+}
