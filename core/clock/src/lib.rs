@@ -13,6 +13,8 @@ use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// An instant on a clock that counts suspension, in nanoseconds since an origin of the reader's choice.
 ///
 /// Two instants compare only when they come from the same reader. Arithmetic saturates: a timer that would overflow
@@ -92,7 +94,7 @@ impl fmt::Debug for Time {
 ///
 /// Only for what leaves the machine (a push payload's `ts`, a JWT's `iat`, a log line) and for lifetimes that must
 /// outlive the process; never for a timer, because it jumps (fault F10).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 pub struct WallTime(pub u64);
 
 impl WallTime {
