@@ -39,6 +39,13 @@ impl Concealer {
         self.done = 0;
     }
 
+    /// What comes next is to rise from silence.
+    pub(crate) fn silence(&mut self) {
+        self.reset();
+        self.period.push(0.0);
+        self.step = 0.0;
+    }
+
     fn micros(&self, micros: usize) -> usize {
         self.rate as usize * micros / 1_000_000
     }

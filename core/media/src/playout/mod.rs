@@ -34,6 +34,13 @@ const HISTORY: usize = 60;
 const MARGINS: usize = 8;
 /// A stall that lasts this long ends the timeline; the next packet begins a new one. In milliseconds.
 const GIVE_UP: usize = 2_000;
+/// Until this many packets have shown what the path is like, a gap is waited at rather than given up: a packet that
+/// comes within a frame is played, and one that is lost costs no delay.
+const LEARNING: u32 = 64;
+/// A transit that differs by this much from what is known belongs to another timeline, in microseconds.
+const JUMP: i64 = 10_000_000;
+/// One that is this much quicker than all known begins the learning anew, in microseconds.
+const QUICKER: i64 = 300_000;
 /// Excess delay beyond this is cut instead of played faster, in microseconds.
 const CUT: i64 = 500_000;
 
@@ -75,8 +82,9 @@ enum State {
     Idle,
     /// The sample after the last decoded one is due at this position.
     Playing { next: i64 },
-    /// Nothing was there; `filled` samples have been made up since, which are not part of the timeline.
-    Stalled { next: i64, filled: usize },
+    /// Nothing was there; `filled` samples have been made up since, which are not part of the timeline. A gap is given
+    /// up when that is as much as `patience`.
+    Stalled { next: i64, filled: usize, patience: usize },
     /// The sender pauses.
     Pausing { next: i64 },
 }
@@ -156,7 +164,7 @@ impl Playout {
 
     /// Takes a packet in. `sequence` is extended; `timestamp` is the packet's.
     pub fn insert(&mut self, now: Time, sequence: u64, timestamp: u32, content: Content) {
-        let position = self.queue.position(timestamp, self.rate, self.clock);
+        let mut position = self.queue.position(timestamp, self.rate, self.clock);
         let arrival = (now.as_nanos() / 1000) as i64;
         if let Content::Audio(payload) = &content {
             let Some(samples) = self.decoder.duration(payload) else { return };
@@ -168,10 +176,16 @@ impl Playout {
             }
         }
         if !matches!(content, Content::Event) {
-            let transit = arrival - self.micros(position);
-            if self.delay.target().is_some_and(|target| (transit - target).abs() > 10_000_000) {
+            let mut transit = arrival - self.micros(position);
+            if self.delay.target().is_some_and(|target| (transit - target).abs() > JUMP) {
                 // The timestamps jumped: another timeline.
                 self.restart();
+                position = self.queue.position(timestamp, self.rate, self.clock);
+                transit = arrival - self.micros(position);
+            } else if self.delay.quickest().is_some_and(|quickest| transit < quickest - QUICKER) {
+                // A far quicker path, or a small jump: what was learned is about something else.
+                self.delay = DelayHistogram::default();
+                self.margin_count = 0;
             }
             let frame = self.micros(self.frame as i64);
             let help = self.loss * self.helpfulness();
@@ -204,6 +218,10 @@ impl Playout {
 
     /// Begins a new timeline, e.g. for another SSRC; the sound so far ends softly.
     pub fn restart(&mut self) {
+        let last = self.line.last().copied().map_or(0.0, f32::from);
+        let fade = self.rate as usize / 200;
+        self.line.extend((1..fade).map(|n| (last * (1.0 - n as f32 / fade as f32)) as i16));
+        self.concealer.reset();
         self.queue.clear();
         self.delay = DelayHistogram::default();
         self.state = State::Idle;
@@ -257,24 +275,30 @@ impl Playout {
         self.queue.skip_events(&mut self.last_sequence);
         let head = self.queue.front().map(|head| (head.position, head.sequence));
         match (self.state, head) {
-            (State::Idle, None) => self.line.resize(self.line.len() + needed, 0),
-            (State::Idle, Some((position, _))) => {
-                self.concealer.reset();
+            (State::Idle, Some((position, _)))
+                if self.delay.count() < LEARNING || self.is_due(now, position, i64::MIN) =>
+            {
+                self.concealer.silence();
                 self.state = State::Playing { next: position };
             }
+            (State::Idle, Some(_) | None) => self.line.resize(self.line.len() + needed, 0),
             (State::Playing { next }, None) => {
                 self.state = if self.sender_pauses || self.queue.in_event() {
                     State::Pausing { next }
                 } else {
-                    State::Stalled { next, filled: 0 }
+                    State::Stalled { next, filled: 0, patience: self.patience() }
                 };
             }
             (State::Playing { next }, Some((position, sequence))) => {
                 self.play_or_fill(now, next, position, sequence);
             }
-            (State::Stalled { next, filled }, None) => self.stall(next, filled, needed),
-            (State::Stalled { next, filled }, Some((position, sequence))) => {
+            (State::Stalled { next, filled, patience }, Some((position, sequence)))
+                if position <= next || filled >= patience =>
+            {
                 self.end_stall(next, filled, position, sequence);
+            }
+            (State::Stalled { next, filled, patience }, Some(_) | None) => {
+                self.stall(next, filled, patience, needed);
             }
             (State::Pausing { next }, Some((position, _))) if self.is_due(now, position, next) => {
                 self.state = State::Playing { next: position };
@@ -309,23 +333,18 @@ impl Playout {
             self.state = State::Pausing { next };
             return;
         }
+        if self.patience() > 0 {
+            self.state = State::Stalled { next, filled: 0, patience: self.patience() };
+            return;
+        }
         let frame = self.frame.max(1);
-        self.stats.missing += 1;
-        self.loss += (1.0 - self.loss) * 0.01;
+        self.count_missing(1);
         if gap > frame + frame / 2 {
             self.conceal(frame, None);
-            self.note_missing();
             self.state = State::Playing { next: next + frame as i64 };
         } else {
             self.heal(gap, 0);
-            self.note_missing();
             self.state = State::Playing { next: position };
-        }
-    }
-
-    fn note_missing(&mut self) {
-        if let Some(last) = &mut self.last_sequence {
-            *last += 1;
         }
     }
 
@@ -341,7 +360,10 @@ impl Playout {
             Some(Content::Noise(_) | Content::Event) | None => Vec::new(),
         };
         match &mut self.decoder {
-            Decoder::Opus(decoder) if opus::carries_redundancy(&payload) => {
+            Decoder::Opus(decoder)
+                if opus::carries_redundancy(&payload)
+                    && (gap + already).is_multiple_of(self.rate as usize / 400) =>
+            {
                 if decoder.recover(&payload, gap + already, &mut self.line).is_err() {
                     self.line.resize(start + gap, 0);
                 }
@@ -390,7 +412,11 @@ impl Playout {
         }
     }
 
-    fn stall(&mut self, next: i64, filled: usize, needed: usize) {
+    fn patience(&self) -> usize {
+        if self.delay.count() < LEARNING { self.frame } else { 0 }
+    }
+
+    fn stall(&mut self, next: i64, filled: usize, patience: usize, needed: usize) {
         let step = self.rate as usize / 400;
         let count = match self.decoder {
             // The library conceals in steps of 2.5 ms.
@@ -404,7 +430,7 @@ impl Playout {
             self.margin_count = 0;
             State::Idle
         } else {
-            State::Stalled { next, filled }
+            State::Stalled { next, filled, patience }
         };
     }
 
@@ -420,23 +446,31 @@ impl Playout {
             self.state = State::Pausing { next };
             return;
         }
-        self.stats.missing += missing;
-        self.loss += (1.0 - self.loss) * 0.01 * missing.min(10) as f32;
+        let frame = self.frame.max(1);
         let covered = gap.min(filled);
         self.stats.stalled = self.stats.stalled.saturating_sub(covered as u64);
         let rest = gap - covered;
-        let step = self.rate as usize / 400;
-        if rest > 0 && gap <= self.frame && rest.is_multiple_of(step) {
-            self.heal(rest, covered);
-        } else if rest > 0 {
-            let last = rest.min(self.frame);
-            if rest > last {
-                self.conceal(rest - last, None);
+        if rest == 0 || gap <= frame {
+            self.count_missing(missing);
+            if rest > 0 {
+                self.heal(rest, covered);
             }
-            self.heal(last, 0);
+            self.state = State::Playing { next: position };
+            return;
         }
-        self.last_sequence = self.last_sequence.map(|last| last + missing);
-        self.state = State::Playing { next: position };
+        // More than one packet is missing: give up those whose time has begun, and leave the others theirs.
+        let begun = covered.div_ceil(frame) * frame;
+        if begun > covered {
+            self.conceal(begun.min(gap) - covered, None);
+        }
+        self.count_missing((begun / frame) as u64);
+        self.state = State::Playing { next: next + begun.min(gap) as i64 };
+    }
+
+    fn count_missing(&mut self, packets: u64) {
+        self.stats.missing += packets;
+        self.loss += (1.0 - self.loss) * 0.01 * packets.min(10) as f32;
+        self.last_sequence = self.last_sequence.map(|last| last + packets);
     }
 
     fn pause(&mut self, needed: usize) {

@@ -126,6 +126,12 @@ fn a_voice_arrives_by_every_codec_with_little_delay_and_nothing_made_up() {
 }
 
 #[test]
+fn a_stream_may_move_to_another_thread() {
+    fn may_move<T: Send>() {}
+    may_move::<Stream>();
+}
+
+#[test]
 fn start_sends_a_packet_before_the_microphone_does() {
     let mut stream = stream(config(Codec::Pcmu), 3);
     stream.start(at(0)).unwrap();
