@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use wakeline_secret::Secret;
+use wakeline_sip_auth::{Algorithm, Ha1};
 
 use crate::binding::BindingId;
 use crate::keyed::{Keyed, Table};
@@ -51,6 +52,19 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// HA1 for one algorithm, under the user name that the digest carries.
+    pub(crate) fn ha1(&self, algorithm: Algorithm, username: &str, realm: &str) -> Option<Ha1> {
+        let stored = match &self.credential {
+            Credential::Password(password) => return Some(Ha1::of(algorithm, username, realm, password)),
+            Credential::Ha1 { md5, sha256, sha512_256 } => match algorithm.plain() {
+                Algorithm::Md5 | Algorithm::Md5Session => md5,
+                Algorithm::Sha256 | Algorithm::Sha256Session => sha256,
+                Algorithm::Sha512Half | Algorithm::Sha512HalfSession => sha512_256,
+            },
+        };
+        stored.clone().map(|digits| Ha1 { algorithm: algorithm.plain(), digits })
     }
 
     pub(crate) fn user(&self) -> &str {
@@ -123,6 +137,11 @@ impl Accounts {
     /// Whether a host is one of our domains.
     pub(crate) fn is_ours(&self, host: &str) -> bool {
         self.domains.iter().any(|domain| domain.eq_ignore_ascii_case(host))
+    }
+
+    /// The domain of a digest user name without one.
+    pub(crate) fn first_domain(&self) -> &str {
+        self.domains.first().map_or("", String::as_str)
     }
 
     /// By user and host of a URI. A host that is ours but has no such account stands for the first domain: clients

@@ -89,6 +89,8 @@ pub(crate) struct Binding {
     /// Keyed digest of provider and token; zero if there is none.
     pub(crate) token: u64,
     pub(crate) expires: Time,
+    /// The expiry that the store knows.
+    pub(crate) stored: Time,
     pub(crate) registered: WallTime,
     /// The connection of its last REGISTER, if it still lives.
     pub(crate) flow: Option<FlowId>,
@@ -116,6 +118,7 @@ impl Binding {
             instance: 0,
             token: 0,
             expires: Time::ZERO,
+            stored: Time::ZERO,
             registered: WallTime(0),
             flow: None,
             armed: Time::NEVER,
@@ -236,6 +239,6 @@ mod tests {
 
     #[test]
     fn a_binding_without_its_text_is_small() {
-        assert!(size_of::<Binding>() <= 128, "{}", size_of::<Binding>());
+        assert!(size_of::<Binding>() <= 136, "{}", size_of::<Binding>());
     }
 }

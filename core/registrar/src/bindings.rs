@@ -11,22 +11,17 @@ pub(crate) struct Bindings {
     /// Token digest and binding. One token may stand in several bindings, but only of one device.
     by_token: BTreeSet<(u64, BindingId)>,
     last_id: u64,
-    most: usize,
 }
 
 impl Bindings {
-    pub(crate) fn new(most: usize, keyed: Keyed) -> Bindings {
-        Bindings { by_id: keyed.table(), by_token: BTreeSet::new(), last_id: 0, most }
+    pub(crate) fn new(keyed: Keyed) -> Bindings {
+        Bindings { by_id: keyed.table(), by_token: BTreeSet::new(), last_id: 0 }
     }
 
     /// A number that was never used, also not by a binding of the store.
     pub(crate) fn next_id(&mut self) -> BindingId {
         self.last_id += 1;
         BindingId(self.last_id)
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.by_id.len() >= self.most
     }
 
     pub(crate) fn get(&self, id: BindingId) -> Option<&Binding> {
@@ -91,7 +86,7 @@ mod tests {
 
     #[test]
     fn tokens_follow_their_bindings() {
-        let mut table = Bindings::new(10, Keyed::draw(&mut Entropy::from_number(1)));
+        let mut table = Bindings::new(Keyed::draw(&mut Entropy::from_number(1)));
         table.insert(binding(5, 50));
         table.insert(binding(6, 50));
         assert_eq!(table.next_id(), BindingId(7));

@@ -27,6 +27,8 @@ pub struct Config {
     /// Whether a request on a connection whose REGISTER was authenticated needs no digest of its own. Only for
     /// connection-oriented transports under TLS (Tls, Wss); elsewhere the flow proves nothing.
     pub trust_registered_connections: bool,
+    /// How long a nonce may be used: longer than a phone sleeps, so that its wake costs one REGISTER.
+    pub nonce_lifetime: Duration,
     /// The push services that we can really send to.
     pub push: PushServices,
     /// All waiting times.
@@ -165,6 +167,10 @@ pub struct Limits {
     pub quota_names: usize,
     /// Bytes of one Contact header value.
     pub contact_bytes: usize,
+    /// Transactions of each side.
+    pub transactions: usize,
+    /// Nonces whose uses are remembered.
+    pub nonces: usize,
     /// Responses to REGISTER kept for retransmissions.
     pub answers: usize,
     /// Wakes of one address of record.
@@ -184,6 +190,8 @@ impl Default for Limits {
             outcomes: 200_000,
             quota_names: 200_000,
             contact_bytes: 2048,
+            transactions: 400_000,
+            nonces: 1_000_000,
             answers: 8192,
             wakes_per_aor: Allowance { per_minute: 6, per_hour: 30 },
             wakes_per_caller: Allowance { per_minute: 6, per_hour: 30 },
@@ -221,6 +229,7 @@ impl Config {
             secret,
             trusted: Vec::new(),
             trust_registered_connections: false,
+            nonce_lifetime: Duration::from_secs(8 * 86_400),
             push: PushServices { pnsreg: 3600, ..PushServices::default() },
             timers: Timers::default(),
             limits: Limits::default(),

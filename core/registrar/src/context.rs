@@ -1,5 +1,232 @@
-//! One request in progress.
+//! One request in progress: where it came from, its branches, and how it stands (RFC 3261 §16.7, the response context).
+
+use core::time::Duration;
+
+use smallvec::SmallVec;
+use wakeline_clock::Time;
+use wakeline_flow::{FlowId, FlowInfo};
+use wakeline_push::WakeId;
+use wakeline_sip_message::{Message, Method};
+use wakeline_sip_transaction::{ClientKey, ServerKey};
+
+use crate::account::AorId;
+use crate::binding::{BindingId, Device};
+use crate::config::Timers;
+use crate::output::PushKey;
 
 /// The number of a request in progress.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct ContextId(pub(crate) u64);
+
+/// What kind of request it is: that decides how long it may be held and what an error may destroy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// An INVITE that opens a dialog: the call.
+    Call,
+    /// An INVITE within a dialog.
+    Reinvite,
+    /// A BYE: answered by us if its party sleeps.
+    Bye,
+    /// Any other request within a dialog.
+    InDialog,
+    /// Any other request outside a dialog.
+    Other,
+    /// An ended call shown to a foreign device that woke up late: INVITE, then CANCEL. It has no caller.
+    Late,
+}
+
+impl Kind {
+    pub(crate) fn of(request: &Message, in_dialog: bool) -> Kind {
+        match (request.method(), in_dialog) {
+            (Method::Invite, false) => Kind::Call,
+            (Method::Invite, true) => Kind::Reinvite,
+            (Method::Bye, true) => Kind::Bye,
+            (_, true) => Kind::InDialog,
+            (_, false) => Kind::Other,
+        }
+    }
+
+    /// How long a sleeping device is waited for.
+    pub(crate) fn wake(self, timers: &Timers, webpush: bool) -> Duration {
+        match self {
+            Kind::Call | Kind::Reinvite if webpush => timers.wake_webpush,
+            Kind::Call | Kind::Reinvite | Kind::Bye => timers.wake,
+            Kind::InDialog | Kind::Other => timers.hold_other,
+            Kind::Late => Duration::ZERO,
+        }
+    }
+
+    /// When the whole request is given up. Other requests end before their sender's Timer F (32 s) does.
+    pub(crate) fn total(self, timers: &Timers) -> Duration {
+        match self {
+            Kind::Call | Kind::Reinvite => timers.ring_total,
+            Kind::Bye | Kind::InDialog | Kind::Other => Duration::from_secs(31),
+            Kind::Late => timers.cancel,
+        }
+    }
+
+    /// What a device that did not come is worth. Within a dialog neither 404 nor 480: they would end more than the
+    /// transaction (RFC 5057 §5.1).
+    pub(crate) const fn absent(self) -> u16 {
+        match self {
+            Kind::Call | Kind::Other | Kind::Late => 480,
+            Kind::Reinvite | Kind::InDialog | Kind::Bye => 503,
+        }
+    }
+
+    pub(crate) const fn is_invite(self) -> bool {
+        matches!(self, Kind::Call | Kind::Reinvite | Kind::Late)
+    }
+}
+
+/// How the whole request stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// No final response has gone to the caller.
+    Open,
+    /// It is being ended: CANCELs are out; this code goes to the caller when the branches have ended, or when time is up.
+    Closing { with: u16, until: Time },
+    /// A 2xx has gone to the caller; other branches are ending.
+    Answered,
+    /// A final response other than 2xx has gone to the caller, or there is none.
+    Ended,
+}
+
+/// What a device has said to the request that was sent to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Heard {
+    /// Nothing.
+    Nothing,
+    /// 100.
+    Trying,
+    /// 101 to 199.
+    Ringing,
+}
+
+/// How one branch stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// Held for a device that sleeps.
+    Held { until: Time },
+    /// Sent on a flow.
+    Sent { client: ClientKey, flow: FlowId, since: Time, heard: Heard },
+    /// The device did not come in time. It may still come while others ring.
+    Expired,
+    /// It has its final response.
+    Ended(u16),
+}
+
+/// How far waking a branch's device is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Waking {
+    /// It was not asked for.
+    No,
+    /// A push is on its way, or has been.
+    Asked {
+        key: PushKey,
+        /// When the first of this series was asked for.
+        since: Time,
+        /// How many.
+        attempt: u8,
+        /// Until when the device is waited for.
+        until: Time,
+    },
+    /// Nothing more is to be pushed: it came, it failed, or it is over.
+    Over,
+}
+
+/// One device of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Branch {
+    pub(crate) device: Device,
+    /// The binding that is used; none for a party that is only a flow.
+    pub(crate) binding: Option<BindingId>,
+    pub(crate) step: Step,
+    pub(crate) waking: Waking,
+    /// How often it was sent, over all flows.
+    pub(crate) sent: u8,
+}
+
+impl Branch {
+    pub(crate) fn is_over(&self) -> bool {
+        match self.step {
+            Step::Held { .. } | Step::Sent { .. } => false,
+            Step::Expired | Step::Ended(_) => true,
+        }
+    }
+}
+
+/// A request in progress.
+pub(crate) struct Context {
+    pub(crate) kind: Kind,
+    pub(crate) phase: Phase,
+    /// The caller's transaction; none for [`Kind::Late`].
+    pub(crate) server: Option<ServerKey>,
+    /// The request as it came in; dropped when no branch can need it any more.
+    pub(crate) request: Option<Message>,
+    pub(crate) caller: FlowInfo,
+    /// The caller's end of the Record-Route, if it is a registered device.
+    pub(crate) caller_binding: Option<BindingId>,
+    /// Routes of ours on top of the request.
+    pub(crate) own_routes: u8,
+    /// Whether the caller is trusted to say who it is (P-Asserted-Identity).
+    pub(crate) trusted: bool,
+    pub(crate) wake: WakeId,
+    /// For whom.
+    pub(crate) aor: Option<AorId>,
+    pub(crate) branches: SmallVec<[Branch; 1]>,
+    /// Transactions of branches that were sent again on a newer flow; a 2xx on one of them still counts.
+    pub(crate) superseded: SmallVec<[ClientKey; 1]>,
+    /// The best final response so far (§16.7 step 6).
+    pub(crate) best: Option<Message>,
+    pub(crate) started: Time,
+    /// Client transactions that still live, superseded ones too.
+    pub(crate) clients: u16,
+    pub(crate) armed: Time,
+}
+
+impl Context {
+    /// When something is due next.
+    pub(crate) fn next(&self, timers: &Timers) -> Time {
+        let mut next = match self.phase {
+            Phase::Open => {
+                let total = self.started + self.kind.total(timers);
+                if self.kind == Kind::Bye { total.min(self.started + timers.bye_answer) } else { total }
+            }
+            Phase::Closing { until, .. } => return until,
+            // Only a BYE goes on being held after it was answered.
+            Phase::Ended if self.kind == Kind::Bye => Time::NEVER,
+            Phase::Answered | Phase::Ended => return Time::NEVER,
+        };
+        for branch in &self.branches {
+            match branch.step {
+                Step::Held { until } => next = next.min(until),
+                Step::Sent { since, heard: Heard::Nothing, .. } if branch.waking == Waking::No => {
+                    next = next.min(since + timers.proof);
+                }
+                Step::Sent { .. } | Step::Expired | Step::Ended(_) => {}
+            }
+            if let Waking::Asked { since, attempt, until, .. } = branch.waking
+                && !branch.is_over()
+            {
+                next = next.min(until);
+                if let Some(resend) = timers.resend.get(usize::from(attempt).saturating_sub(1)) {
+                    next = next.min(since + *resend);
+                }
+            }
+        }
+        next
+    }
+
+    pub(crate) fn all_over(&self) -> bool {
+        self.branches.iter().all(Branch::is_over)
+    }
+
+    /// Whether this is nobody's any more.
+    pub(crate) fn is_finished(&self) -> bool {
+        match self.phase {
+            Phase::Open | Phase::Closing { .. } => false,
+            Phase::Answered | Phase::Ended => self.all_over() && self.clients == 0,
+        }
+    }
+}

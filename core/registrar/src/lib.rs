@@ -10,17 +10,27 @@
 //! Never: sockets, HTTP, files, clocks; a push before the caller is known; a push token in anything but a push request.
 
 mod account;
+mod admit;
+mod answer;
 mod binding;
 mod bindings;
 mod config;
+mod contact;
 mod context;
 mod deadline;
 mod flow;
+mod fork;
+mod forward;
+mod hold;
 mod keyed;
+mod lapse;
 mod machine;
 mod outcome;
 mod output;
 mod quota;
+mod register;
+mod respond;
+mod route;
 mod seal;
 mod trace;
 

@@ -1,35 +1,79 @@
 //! The machine as its surroundings see it: what it is told, and what it says.
 
-use std::collections::VecDeque;
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
 
-use wakeline_clock::{Time, WallTime};
+use sha2::{Digest, Sha256};
+use wakeline_clock::{Time, WallTime, earliest};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, FlowInfo, Received};
-use wakeline_sip_message::Message;
+use wakeline_push::WakeId;
+use wakeline_sip_auth::{Algorithm, Authenticator, ReplayMemory};
+use wakeline_sip_message::{Message, Method, Name, Refusal};
+use wakeline_sip_transaction::{ClientKey, Config as TransactionConfig, Event, ServerKey, Transactions};
 
-use crate::account::{Account, Accounts};
+use crate::account::{Account, Accounts, AorId};
+use crate::answer::Answers;
 use crate::binding::BindingId;
 use crate::bindings::Bindings;
 use crate::config::Config;
-use crate::deadline::Deadlines;
+use crate::context::{Context, ContextId, Step};
+use crate::deadline::{Deadlines, Due};
 use crate::flow::Flows;
+use crate::hold::Lost;
 use crate::keyed::Keyed;
 use crate::outcome::Outcomes;
 use crate::output::{Gauges, Loaded, Output, PushKey, PushResult};
 use crate::quota::{Guard, Quota};
 use crate::seal::Seal;
+use crate::trace::{Leg, Trace};
+
+/// Whether requests are held at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// As always.
+    Serving,
+    /// A restart is planned: nothing new is held.
+    Draining,
+}
+
+/// What a push was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PushFor {
+    /// A branch of a request.
+    Branch(ContextId, u8),
+    /// A binding about to lapse.
+    Refresh(BindingId),
+}
+
+/// How often the quota tables are looked through.
+const QUOTA_SWEEP: Duration = Duration::from_secs(60);
 
 /// The gateway's machine. Tell it what happened, then drain [`Registrar::poll_output`], then wait until
 /// [`Registrar::poll_timeout`].
 pub struct Registrar {
     pub(crate) config: Config,
+    pub(crate) mode: Mode,
     pub(crate) entropy: Entropy,
+    pub(crate) keyed: Keyed,
     pub(crate) seal: Seal,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) transactions: Transactions,
     pub(crate) accounts: Accounts,
     pub(crate) bindings: Bindings,
     pub(crate) flows: Flows,
+    pub(crate) contexts: BTreeMap<ContextId, Context>,
+    pub(crate) by_aor: BTreeMap<AorId, Vec<ContextId>>,
+    pub(crate) by_server: BTreeMap<ServerKey, ContextId>,
+    pub(crate) by_client: BTreeMap<ClientKey, (ContextId, u8)>,
+    pub(crate) pushes: BTreeMap<PushKey, PushFor>,
+    pub(crate) last_context: u64,
+    pub(crate) last_push: u64,
     pub(crate) outcomes: Outcomes,
+    pub(crate) outcomes_armed: Time,
+    pub(crate) answers: Answers,
     pub(crate) deadlines: Deadlines,
+    quotas_armed: Time,
     pub(crate) wakes_per_aor: Quota,
     pub(crate) wakes_per_caller: Quota,
     pub(crate) guard: Guard,
@@ -56,24 +100,50 @@ impl Registrar {
         let mut entropy = Entropy::from_seed(seed);
         let keyed = Keyed::draw(&mut entropy);
         let limits = &config.limits;
+        let mut nonce_key = [0; 32];
+        nonce_key.copy_from_slice(
+            &Sha256::new().chain_update(b"nonce").chain_update(config.secret.expose()).finalize(),
+        );
+        let mut transactions = TransactionConfig::server();
+        transactions.max_clients = limits.transactions;
+        transactions.max_servers = limits.transactions;
         let mut machine = Registrar {
+            mode: Mode::Serving,
             seal: Seal::new(config.secret.expose(), &mut entropy),
+            authenticator: Authenticator::new(
+                config.realm.clone(),
+                &[Algorithm::Sha256, Algorithm::Md5],
+                nonce_key,
+                config.nonce_lifetime,
+                limits.nonces,
+                wall,
+            ),
+            transactions: Transactions::new(transactions, entropy.fork()),
             accounts: Accounts::new(&config.domains, keyed),
-            bindings: Bindings::new(limits.bindings, keyed),
+            bindings: Bindings::new(keyed),
             flows: Flows::new(config.timers.proven, limits.flows, keyed),
+            contexts: BTreeMap::new(),
+            by_aor: BTreeMap::new(),
+            by_server: BTreeMap::new(),
+            by_client: BTreeMap::new(),
+            pushes: BTreeMap::new(),
+            last_context: 0,
+            last_push: 0,
             outcomes: Outcomes::new(config.timers.memory, limits.outcomes),
+            outcomes_armed: Time::NEVER,
+            answers: Answers::new(limits.answers, keyed),
             deadlines: Deadlines::default(),
+            quotas_armed: Time::NEVER,
             wakes_per_aor: Quota::new(limits.wakes_per_aor, limits.quota_names, keyed),
             wakes_per_caller: Quota::new(limits.wakes_per_caller, limits.quota_names, keyed),
             guard: Guard::new(limits.quota_names, keyed),
             outputs: VecDeque::new(),
+            keyed,
             entropy,
             config,
             wall,
         };
-        for account in loaded.accounts {
-            machine.put_account(now, account);
-        }
+        machine.load(now, loaded);
         machine
     }
 
@@ -82,14 +152,44 @@ impl Registrar {
     pub fn handle_received(&mut self, now: Time, wall: WallTime, received: Received) {
         match Message::parse(received.bytes) {
             Ok(message) => self.handle_message(now, wall, received.flow, message),
-            Err(_) => {}
+            Err(error) => {
+                self.wall = wall;
+                self.trace(now, None, Leg::Garbage);
+                let Some(remains) = error.remains() else { return };
+                if let Err(Refusal::Answer { code, headers, .. }) = remains.check() {
+                    // What could be read is enough to say what is wrong with it; nothing is kept.
+                    let _ = self.transactions.answer_stateless(remains, &received.flow, code, &headers);
+                    self.pump(now);
+                }
+            }
         }
     }
 
     /// The same for a message that is already read.
     pub fn handle_message(&mut self, now: Time, wall: WallTime, flow: FlowInfo, message: Message) {
         self.wall = wall;
-        let _ = (now, flow, message);
+        if !self.flows.heard(now, flow) && message.is_request() {
+            let retry = self.config.timers.retry_after.as_secs().to_string();
+            let _ = self.transactions.answer_stateless(&message, &flow, 503, &[(Name::RetryAfter, retry)]);
+        } else if message.is_request() && message.method() == Method::Register {
+            self.on_register(now, flow, &message);
+        } else {
+            self.transactions.handle_received(now, &flow, message);
+        }
+        self.pump(now);
+        if self.quotas_armed == Time::NEVER && self.quota_names() > 0 {
+            self.deadlines.rearm(&mut self.quotas_armed, now + QUOTA_SWEEP, Due::Quotas);
+        }
+    }
+
+    /// Whether a keep-alive may come on this flow without anyone being known there; for the edge's own accounting.
+    pub fn knows_flow(&self, flow: FlowId) -> bool {
+        self.flows.get(flow).is_some()
+    }
+
+    /// Whether a binding was registered on this flow: it may stay open although nothing is said on it.
+    pub fn is_registered_flow(&self, flow: FlowId) -> bool {
+        self.flows.get(flow).is_some_and(|flow| !flow.bindings.is_empty())
     }
 
     /// A connection was accepted, or a datagram came from a new address. Optional: a message on an unknown flow
@@ -104,46 +204,134 @@ impl Registrar {
         self.flows.pinged(now, flow);
     }
 
-    /// A connection is gone, or a datagram address is no longer kept.
+    /// A connection is gone, or a datagram address is no longer kept. Bindings stay; requests on their way there are
+    /// held again (row 9 of the race table).
     pub fn handle_flow_closed(&mut self, now: Time, wall: WallTime, flow: FlowId) {
         self.wall = wall;
-        let _ = (now, self.flows.closed(flow));
+        let Some(closed) = self.flows.closed(flow) else { return };
+        for id in closed.bindings {
+            if let Some(binding) = self.bindings.get_mut(id)
+                && binding.flow == Some(flow)
+            {
+                binding.flow = None;
+            }
+        }
+        self.transactions.handle_flow_failed(now, flow);
+        self.pump(now);
     }
 
     /// The last word of a push service on one request.
     pub fn handle_push_result(&mut self, now: Time, wall: WallTime, key: PushKey, result: PushResult) {
         self.wall = wall;
-        let _ = (now, key, result);
+        self.on_push_result(now, key, result);
+        self.pump(now);
     }
 
     /// Timers that are due.
     pub fn handle_timeout(&mut self, now: Time, wall: WallTime) {
         self.wall = wall;
-        let _ = now;
+        self.transactions.handle_timeout(now);
+        self.pump(now);
+        while let Some(due) = self.deadlines.pop(now) {
+            match due {
+                Due::Context(id) => self.on_context_due(now, id),
+                Due::Binding(id) => self.on_binding_due(now, id),
+                Due::Outcomes => {
+                    self.outcomes_armed = Time::NEVER;
+                    while let Some(wake) = self.outcomes.forget(now) {
+                        self.forget_stored(wake);
+                    }
+                    self.arm_outcomes();
+                }
+                Due::Answers => {
+                    self.answers.armed = Time::NEVER;
+                    self.answers.forget(now);
+                    let next = self.answers.next();
+                    self.deadlines.rearm(&mut self.answers.armed, next, Due::Answers);
+                }
+                Due::Quotas => self.sweep_quotas(now),
+            }
+            self.pump(now);
+        }
+    }
+
+    fn sweep_quotas(&mut self, now: Time) {
+        self.quotas_armed = Time::NEVER;
+        self.wakes_per_aor.forget_idle(now, 4096);
+        self.wakes_per_caller.forget_idle(now, 4096);
+        self.guard.forget_idle(now, 4096);
+        if self.quota_names() > 0 {
+            self.deadlines.rearm(&mut self.quotas_armed, now + QUOTA_SWEEP, Due::Quotas);
+        }
+    }
+
+    fn quota_names(&self) -> usize {
+        self.wakes_per_aor.len() + self.wakes_per_caller.len() + self.guard.len()
     }
 
     /// Adds an account, or replaces the credential of one.
-    pub fn put_account(&mut self, now: Time, account: Account) {
-        let _ = now;
+    pub fn put_account(&mut self, _now: Time, account: Account) {
         self.accounts.put(account);
     }
 
     /// Takes an account and its bindings away; held requests end with 480.
     pub fn remove_account(&mut self, now: Time, wall: WallTime, user: &str, domain: &str) {
         self.wall = wall;
-        let _ = now;
-        if let Some(id) = self.accounts.find(user, domain) {
-            self.accounts.remove(id);
+        let Some(aor) = self.accounts.find(user, domain) else { return };
+        let ids = self.accounts.get(aor).map(|entry| entry.bindings.clone()).unwrap_or_default();
+        for id in ids {
+            self.remove_binding(now, id);
         }
+        self.accounts.remove(aor);
+        self.pump(now);
     }
 
     /// Before a planned restart: no request is held any more (503 with Retry-After instead); calls in progress go on.
     /// The gateway may end when [`Registrar::is_drained`].
-    pub fn drain(&mut self) {}
+    pub fn drain(&mut self) {
+        self.mode = Mode::Draining;
+    }
 
     /// Whether nothing is in progress.
     pub fn is_drained(&self) -> bool {
-        self.gauges().contexts == 0
+        self.contexts.is_empty()
+    }
+
+    /// The use of nonces so far, to be stored at the end and handed in again by [`Registrar::import_nonces`]: so a
+    /// phone's cached nonce outlives a restart, and a used one stays used (class S17).
+    pub fn export_nonces(&self) -> ReplayMemory {
+        self.authenticator.export()
+    }
+
+    /// The use of nonces from before a restart.
+    pub fn import_nonces(&mut self, memory: ReplayMemory) {
+        self.authenticator.import(memory);
+    }
+
+    /// Does what the transactions have to say, and hands on what they send, in order.
+    pub(crate) fn pump(&mut self, now: Time) {
+        loop {
+            while let Some(transmit) = self.transactions.poll_transmit() {
+                self.outputs.push_back(Output::Transmit(transmit));
+            }
+            let Some(event) = self.transactions.poll_event() else { return };
+            match event {
+                Event::Request { key, request, flow, merges: _ } => self.on_request(now, key, &request, flow),
+                Event::Ack { request, flow } => self.on_ack(now, &flow, &request),
+                Event::Cancelled { key, cancel } => self.on_cancelled(now, key, &cancel),
+                Event::Response { key, response, .. } => self.on_response(now, key, &response),
+                Event::TimedOut { key } => self.on_lost(now, key, Lost::Silence),
+                Event::TransportFailed { key } => self.on_lost(now, key, Lost::Flow),
+                Event::Terminated { key } => self.on_terminated(now, key),
+                // RFC 6026 §8.9: a stray response is not forwarded. A caller whose flow is lost may come back with its
+                // CANCEL on another; its request ends by its own timers.
+                Event::StrayResponse { .. } | Event::FlowLost { .. } | Event::AckTimedOut { .. } => {}
+            }
+        }
+    }
+
+    pub(crate) fn trace(&mut self, at: Time, wake: Option<WakeId>, leg: Leg) {
+        self.outputs.push_back(Output::Trace(Trace { at, wake, leg }));
     }
 
     /// The next thing to do.
@@ -152,20 +340,29 @@ impl Registrar {
     }
 
     /// When [`Registrar::handle_timeout`] is to be called; `None` if nothing is awaited.
-    pub fn poll_timeout(&self) -> Option<Time> {
-        self.deadlines.next()
+    pub fn poll_timeout(&mut self) -> Option<Time> {
+        earliest(self.deadlines.next(), self.transactions.poll_timeout())
     }
 
     /// How many of everything there are.
     pub fn gauges(&self) -> Gauges {
+        let transactions = self.transactions.gauges();
+        let held = |context: &Context| {
+            context.branches.iter().filter(|branch| matches!(branch.step, Step::Held { .. })).count()
+        };
         Gauges {
             accounts: self.accounts.len(),
             bindings: self.bindings.len(),
             flows: self.flows.len(),
+            contexts: self.contexts.len(),
+            held: self.contexts.values().map(held).sum(),
+            pushes: self.pushes.len(),
             outcomes: self.outcomes.len(),
+            client_transactions: transactions.client,
+            server_transactions: transactions.server,
             timers: self.deadlines.len(),
-            quota_names: self.wakes_per_aor.len() + self.wakes_per_caller.len() + self.guard.len(),
-            ..Gauges::default()
+            answers: self.answers.len(),
+            quota_names: self.quota_names(),
         }
     }
 

@@ -18,6 +18,8 @@ use crate::binding::Device;
 pub(crate) struct Ended {
     pub(crate) wake: WakeId,
     pub(crate) state: WakeState,
+    /// Whether it ended because this program did (row 15 of the race table).
+    pub(crate) by: By,
     /// Devices that ended their branch themselves: they know better than we do.
     pub(crate) knowing: SmallVec<[Device; 2]>,
     /// Foreign devices that were pushed and have not come yet; the INVITE is kept only for them.
@@ -25,8 +27,16 @@ pub(crate) struct Ended {
     pub(crate) invite: Option<Message>,
 }
 
+/// What ended a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum By {
+    /// Its people, or a timer.
+    Itself,
+    /// A restart of this program while it was held.
+    Restart,
+}
+
 struct Memory {
-    until: Time,
     ended: Ended,
 }
 
@@ -53,7 +63,7 @@ impl Outcomes {
             known.ended = ended;
             return forgotten;
         }
-        memories.push(Memory { until, ended });
+        memories.push(Memory { ended });
         self.queue.push_back((until, aor));
         forgotten
     }
@@ -86,6 +96,11 @@ impl Outcomes {
     /// How one wake of an address of record ended.
     pub(crate) fn state(&self, aor: AorId, wake: &WakeId) -> Option<WakeState> {
         self.of(aor).find(|known| known.ended.wake == *wake).map(|known| known.ended.state)
+    }
+
+    /// Whether a restart ended this wake.
+    pub(crate) fn was_lost(&self, aor: AorId, wake: &WakeId) -> bool {
+        self.of(aor).any(|known| known.ended.wake == *wake && known.ended.by == By::Restart)
     }
 
     /// Every wake of an address of record that a device should hear of.

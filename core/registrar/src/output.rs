@@ -160,6 +160,8 @@ pub struct StoredBinding {
     pub registered: WallTime,
     /// Lifetime in seconds, as granted.
     pub lifetime: u32,
+    /// `reg-id`, zero if outbound is not in use (RFC 5626 §4.2).
+    pub reg_id: u32,
     /// Whether the push service has told that the token is dead.
     pub token_dead: bool,
     /// Whether the device reads `X-Wake-State`.

@@ -146,6 +146,22 @@ impl Guard {
         failures.last = now;
     }
 
+    /// Looks at `most` of the names that wait longest; drops the forgiven ones, and any when there is no room.
+    pub(crate) fn forget_idle(&mut self, now: Time, most: usize) {
+        for _ in 0..most.min(self.queue.len()) {
+            let Some(name) = self.queue.pop_front() else { return };
+            match self.failures.get(&name) {
+                Some(known) if now.since(known.last) < FORGIVEN_AFTER && self.failures.len() < self.most => {
+                    self.queue.push_back(name);
+                }
+                Some(_) => {
+                    self.failures.remove(&name);
+                }
+                None => {}
+            }
+        }
+    }
+
     /// The right password came from `source`.
     pub(crate) fn succeeded(&mut self, source: IpAddr, aor: &str) {
         if !self.failures.is_empty() {

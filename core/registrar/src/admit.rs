@@ -1,0 +1,129 @@
+//! Who may ask for something: digest, trusted networks, and nobody else (class S24: no push before the caller is known).
+
+use wakeline_clock::Time;
+use wakeline_flow::FlowInfo;
+use wakeline_sip_auth::{Algorithm, Side, Verdict};
+use wakeline_sip_message::{Message, Name};
+
+use crate::account::AorId;
+use crate::machine::Registrar;
+use crate::register::Refused;
+
+/// In which role a proof is asked for (RFC 3261 §22.2, §22.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asked {
+    /// 401, Authorization.
+    Registrar,
+    /// 407, Proxy-Authorization.
+    Proxy,
+}
+
+/// What came of it.
+pub(crate) enum Proof {
+    /// The password is known to the sender.
+    Given {
+        /// Whose.
+        account: AorId,
+        /// The value of Authentication-Info, with the next nonce.
+        info: Option<String>,
+    },
+    /// None was given, or one that is stale: the challenge.
+    Missing(Vec<(Name, String)>),
+    /// A wrong one.
+    Wrong,
+}
+
+/// A caller who may call.
+pub(crate) struct Admitted {
+    /// Whether it may assert identities (RFC 3325).
+    pub(crate) trusted: bool,
+    /// Its name in the quota table.
+    pub(crate) quota: u64,
+}
+
+impl Registrar {
+    /// Lets the sender of a request that opens something in, or says how it is refused. Unknown callers learn nothing
+    /// about who exists here.
+    pub(crate) fn admit(
+        &mut self,
+        now: Time,
+        flow: &FlowInfo,
+        request: &Message,
+    ) -> Result<Admitted, Refused> {
+        let from = request.from().map_err(|_| Refused::code(400))?.uri();
+        if self.config.trusted.iter().any(|peer| peer.contains(flow.remote)) {
+            let name = format!("{}|{}", flow.remote.ip(), from.as_str());
+            return Ok(Admitted { trusted: true, quota: self.keyed.digest(name.as_bytes()) });
+        }
+        if !from.is_sip() || !self.accounts.is_ours(from.host_text()) {
+            return Err(Refused::code(403));
+        }
+        let user = from.user_unescaped().unwrap_or_default();
+        let named = format!("{user}@{}", from.host_text());
+        let claimed = self.accounts.find(&user, from.host_text());
+        if self.config.trust_registered_connections
+            && flow.transport.is_secure()
+            && let Some(claimed) = claimed
+            && self.registered_on(flow, claimed)
+        {
+            return Ok(self.local(claimed));
+        }
+        if let Some(wait) = self.guard.wait(now, flow.remote.ip(), &named) {
+            return Err(Refused::later(wait));
+        }
+        match self.prove(now, request, Asked::Proxy) {
+            Proof::Given { account, .. } if Some(account) == claimed => {
+                self.guard.succeeded(flow.remote.ip(), &named);
+                Ok(self.local(account))
+            }
+            // A right password, but somebody else's name.
+            Proof::Given { .. } => Err(Refused::code(403)),
+            Proof::Missing(headers) => Err(Refused { code: 407, headers }),
+            Proof::Wrong => {
+                self.guard.failed(now, flow.remote.ip(), &named);
+                Err(Refused::code(403))
+            }
+        }
+    }
+
+    /// Looks at the digest of a request.
+    pub(crate) fn prove(&mut self, now: Time, request: &Message, asked: Asked) -> Proof {
+        let _ = now;
+        let side = match asked {
+            Asked::Registrar => Side::Origin,
+            Asked::Proxy => Side::Proxy,
+        };
+        let wall = self.wall;
+        let (accounts, realm) = (&self.accounts, self.config.realm.as_str());
+        let mut found = None;
+        let lookup = |username: &str, algorithm: Algorithm| {
+            let (user, domain) = username.split_once('@').unwrap_or((username, accounts.first_domain()));
+            let id = accounts.find(user, domain)?;
+            let ha1 = accounts.get(id)?.ha1(algorithm, username, realm)?;
+            found = Some(id);
+            Some(ha1)
+        };
+        let verdict = self.authenticator.verify(wall, request, side, lookup);
+        match (verdict, found) {
+            (Verdict::Accepted { info, .. }, Some(account)) => {
+                Proof::Given { account, info: Some(info).filter(|text| !text.is_empty()) }
+            }
+            (Verdict::Challenge { stale }, _) => {
+                Proof::Missing(self.authenticator.challenge(wall, side, stale))
+            }
+            // Used before: the password was right, the nonce is spent (S17).
+            (Verdict::Replay, _) => Proof::Missing(self.authenticator.challenge(wall, side, true)),
+            (Verdict::Accepted { .. }, None) | (Verdict::Refused | Verdict::Malformed, _) => Proof::Wrong,
+        }
+    }
+
+    fn local(&self, account: AorId) -> Admitted {
+        Admitted { trusted: false, quota: u64::from(account.0) }
+    }
+
+    fn registered_on(&self, flow: &FlowInfo, account: AorId) -> bool {
+        self.flows.get(flow.id).is_some_and(|flow| {
+            flow.bindings.iter().filter_map(|id| self.bindings.get(*id)).any(|binding| binding.aor == account)
+        })
+    }
+}

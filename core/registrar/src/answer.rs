@@ -1,0 +1,345 @@
+//! Responses to REGISTER: what a 200 tells, and keeping answers for copies of the request.
+
+use core::fmt::Write as _;
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use wakeline_clock::Time;
+use wakeline_flow::{FlowInfo, Transmit};
+use wakeline_push::{
+    FeatureCaps, Provider, WAKE_STATE_HEADER, WakeId, WakeState, is_token_parameter, write_wake_states,
+};
+use wakeline_sip_message::{Message, Name, Params, Uri, reason};
+
+use crate::account::AorId;
+use crate::binding::{Binding, BindingId, Device};
+use crate::contact::{Outbound, serves};
+use crate::deadline::Due;
+use crate::keyed::{Keyed, Table};
+use crate::machine::Registrar;
+use crate::output::Output;
+use crate::seal::Purpose;
+
+/// A Contact whose wish was granted.
+pub(crate) struct Granted {
+    pub(crate) binding: BindingId,
+    pub(crate) device: Device,
+    /// Whether it is to be woken by us.
+    pub(crate) push: bool,
+    /// What it asked of push: nothing, any service, or one.
+    pub(crate) query: Option<Option<Provider>>,
+}
+
+/// How long a copy of a request may come over UDP: 64·T1 (RFC 3261 §17.2.2, timer J).
+const COPIES: Duration = Duration::from_secs(32);
+
+/// Answers to requests over UDP, kept for their copies, so that a copy meets no second judgement (its nonce count
+/// would look replayed). Bounded: when it is full the oldest goes, and its copy gets a challenge and mends itself.
+pub(crate) struct Answers {
+    by_name: Table<u64, Bytes>,
+    queue: VecDeque<(Time, u64)>,
+    most: usize,
+    pub(crate) armed: Time,
+}
+
+impl Answers {
+    pub(crate) fn new(most: usize, keyed: Keyed) -> Answers {
+        Answers { by_name: keyed.table(), queue: VecDeque::new(), most, armed: Time::NEVER }
+    }
+
+    pub(crate) fn get(&self, name: u64) -> Option<Bytes> {
+        self.by_name.get(&name).cloned()
+    }
+
+    fn keep(&mut self, now: Time, name: u64, bytes: Bytes) {
+        while self.queue.len() >= self.most {
+            let Some((_, oldest)) = self.queue.pop_front() else { break };
+            self.by_name.remove(&oldest);
+        }
+        if self.most > 0 && self.by_name.insert(name, bytes).is_none() {
+            self.queue.push_back((now + COPIES, name));
+        }
+    }
+
+    pub(crate) fn next(&self) -> Time {
+        self.queue.front().map_or(Time::NEVER, |(until, _)| *until)
+    }
+
+    pub(crate) fn forget(&mut self, now: Time) {
+        while self.next() <= now {
+            if let Some((_, name)) = self.queue.pop_front() {
+                self.by_name.remove(&name);
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+}
+
+impl Registrar {
+    /// The name under which the answer to a request is kept; none over reliable transports.
+    pub(crate) fn copy_name(&self, flow: &FlowInfo, request: &Message) -> Option<u64> {
+        (!flow.transport.is_reliable()).then(|| self.keyed.digest(&request.to_bytes()) ^ flow.id.0)
+    }
+
+    /// Writes and sends a response to a REGISTER.
+    pub(crate) fn answer_register(
+        &mut self,
+        now: Time,
+        flow: FlowInfo,
+        request: &Message,
+        copy: Option<u64>,
+        code: u16,
+        headers: &[(Name, String)],
+    ) {
+        let tag = self.entropy.token(8);
+        let bytes = write_response(request, &flow, code, &tag, headers);
+        if let Some(copy) = copy {
+            self.answers.keep(now, copy, bytes.clone());
+            let next = self.answers.next();
+            self.deadlines.rearm(&mut self.answers.armed, next, Due::Answers);
+        }
+        self.transmit(flow.id, bytes);
+    }
+
+    pub(crate) fn transmit(&mut self, flow: wakeline_flow::FlowId, bytes: Bytes) {
+        self.outputs.push_back(Output::Transmit(Transmit { flow, bytes }));
+    }
+
+    /// Everything a 200 to a REGISTER says.
+    pub(crate) fn register_ok_headers(
+        &mut self,
+        now: Time,
+        aor: AorId,
+        request: &Message,
+        granted: &[Granted],
+        info: Option<String>,
+        states: Vec<(WakeId, WakeState)>,
+    ) -> Vec<(Name, String)> {
+        let mut headers = Vec::with_capacity(10);
+        let gruu = request.supports("gruu");
+        let Some(entry) = self.accounts.get(aor) else { return headers };
+        let mut outbound = false;
+        for id in &entry.bindings {
+            let Some(binding) = self.bindings.get(*id) else { continue };
+            let own = granted.iter().any(|one| one.binding == *id);
+            outbound |= own && binding.reg_id != 0;
+            let mut text =
+                contact_text(binding, own, request.header_by_name(wakeline_push::X_MPUSH_HEADER).is_some());
+            // Writing into a String cannot fail.
+            let _ = write!(text, ";expires={}", binding.seconds_left(now));
+            if gruu && own && binding.instance != 0 {
+                let urn = instance_urn(binding);
+                let temporary = self.seal.seal(Purpose::TemporaryGruu, id.0, &mut self.entropy);
+                let _ = write!(
+                    text,
+                    ";pub-gruu=\"sip:{}@{};gr={urn}\";temp-gruu=\"sip:{temporary}@{};gr\"",
+                    escape_user(entry.user()),
+                    entry.domain(),
+                    entry.domain()
+                );
+            }
+            headers.push((Name::Contact, text));
+        }
+        if outbound {
+            headers.push((Name::Require, "outbound".into()));
+            if Outbound::of(request) == Outbound::InUse {
+                headers.push((Name::FlowTimer, self.config.timers.flow_timer.as_secs().to_string()));
+            }
+        }
+        if request.supports("path") {
+            headers.extend(request.headers(Name::Path).map(|value| (Name::Path, value.to_owned())));
+        }
+        headers.push((Name::Supported, "path, outbound, gruu".into()));
+        let purr_for = granted.iter().find(|one| one.push).map(|one| one.binding);
+        if let Some(query) = granted.iter().find_map(|one| one.query.clone()) {
+            for caps in self.feature_caps(query.as_ref(), purr_for) {
+                headers.push((Name::FeatureCaps, caps.to_string()));
+            }
+        }
+        if self.config.service_route {
+            headers.push((
+                Name::ServiceRoute,
+                format!("<sip:{};lr>", self.config.domains.first().map_or("", String::as_str)),
+            ));
+        }
+        if let Some(info) = info {
+            headers.push((Name::AuthenticationInfo, info));
+        }
+        if !states.is_empty() {
+            headers.push((self.wake_state_name(), write_wake_states(&states)));
+        }
+        headers
+    }
+
+    fn wake_state_name(&self) -> Name {
+        Name::parse(WAKE_STATE_HEADER).unwrap_or(Name::XWakeState)
+    }
+
+    /// One value per push service that was asked for (RFC 8599 §4.1.1, §5.6.1.1).
+    fn feature_caps(&mut self, query: Option<&Provider>, purr_for: Option<BindingId>) -> Vec<FeatureCaps> {
+        let ours = [Provider::Fcm, Provider::Apns, Provider::WebPush];
+        let offered = ours.into_iter().filter(|provider| {
+            serves(&self.config.push, provider) && query.is_none_or(|asked| asked.is_served_by(provider))
+        });
+        let offered: Vec<Provider> = offered.collect();
+        offered
+            .into_iter()
+            .map(|provider| {
+                let mut caps = FeatureCaps::new(match query {
+                    Some(asked) => asked.clone(),
+                    None => provider.clone(),
+                });
+                caps.refresh_before = Some(self.config.push.pnsreg).filter(|seconds| *seconds > 120);
+                caps.purr = purr_for.map(|id| self.seal.seal(Purpose::Purr, id.0, &mut self.entropy));
+                if provider == Provider::WebPush {
+                    caps.vapid = self.config.push.vapid.clone();
+                }
+                caps
+            })
+            .collect()
+    }
+}
+
+/// A binding as a 200 shows it: whole to the device that registers it, without its token to the others (RFC 8599 §13).
+fn contact_text(binding: &Binding, own: bool, own_token_in_header: bool) -> String {
+    let mut text = String::with_capacity(binding.uri().len() + binding.params().len() + 160);
+    text.push('<');
+    if own {
+        text.push_str(binding.uri());
+    } else {
+        text.push_str(&without_token(binding.uri()));
+    }
+    text.push('>');
+    if own && !own_token_in_header {
+        text.push_str(binding.params());
+    } else {
+        for (name, value) in Params::parse(binding.params()).unwrap_or_default() {
+            if is_token_parameter(name) {
+                continue;
+            }
+            text.push(';');
+            text.push_str(name);
+            if let Some(value) = value {
+                text.push('=');
+                text.push_str(value);
+            }
+        }
+    }
+    text
+}
+
+/// A URI without the parameters that tell how its device is woken.
+pub(crate) fn without_token(uri: &str) -> String {
+    let Ok(view) = Uri::parse(uri) else { return uri.to_owned() };
+    let params = view.params();
+    let Some(start) = uri.rfind(params.as_str()).filter(|_| !params.as_str().is_empty()) else {
+        return uri.to_owned();
+    };
+    let mut text = String::with_capacity(uri.len());
+    text.push_str(&uri[..start]);
+    for (name, value) in params {
+        if is_token_parameter(name) {
+            continue;
+        }
+        text.push(';');
+        text.push_str(name);
+        if let Some(value) = value {
+            text.push('=');
+            text.push_str(value);
+        }
+    }
+    text.push_str(&uri[start + params.as_str().len()..]);
+    text
+}
+
+/// `urn:uuid:…` of a binding's instance, without brackets.
+pub(crate) fn instance_urn(binding: &Binding) -> String {
+    let params = Params::parse(binding.params()).unwrap_or_default();
+    let text = params.get_unquoted("+sip.instance").unwrap_or_default();
+    text.trim_start_matches('<').trim_end_matches('>').to_owned()
+}
+
+/// A user part with the escapes that RFC 3261 §25.1 asks for.
+fn escape_user(user: &str) -> String {
+    let mut text = String::with_capacity(user.len());
+    for byte in user.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+/// Writes a response without body. Every value comes from a message that was read (so it holds no line end) or is our
+/// own. The topmost Via gets `received` and `rport` (RFC 3261 §18.2.1, RFC 3581 §4).
+pub(crate) fn write_response(
+    request: &Message,
+    flow: &FlowInfo,
+    code: u16,
+    tag: &str,
+    headers: &[(Name, String)],
+) -> Bytes {
+    let mut out = BytesMut::with_capacity(request.len() + 512);
+    let line = |out: &mut BytesMut, name: &str, value: &str| {
+        out.put_slice(name.as_bytes());
+        out.put_slice(b": ");
+        out.put_slice(value.as_bytes());
+        out.put_slice(b"\r\n");
+    };
+    out.put_slice(format!("SIP/2.0 {code} {}\r\n", reason::usual(code)).as_bytes());
+    for (place, via) in request.headers(Name::Via).enumerate() {
+        match stamped(via, flow).filter(|_| place == 0) {
+            Some(stamped) => line(&mut out, "Via", &stamped),
+            None => line(&mut out, "Via", via),
+        }
+    }
+    line(&mut out, "From", request.header(Name::From).unwrap_or(""));
+    let to = request.header(Name::To).unwrap_or("");
+    if request.to_tag().is_some() {
+        line(&mut out, "To", to);
+    } else {
+        line(&mut out, "To", &format!("{to};tag={tag}"));
+    }
+    line(&mut out, "Call-ID", request.call_id());
+    line(&mut out, "CSeq", request.header(Name::CSeq).unwrap_or(""));
+    for (name, value) in headers {
+        line(&mut out, name.as_str(), value);
+    }
+    out.put_slice(b"Content-Length: 0\r\n\r\n");
+    out.freeze()
+}
+
+fn stamped(via: &str, flow: &FlowInfo) -> Option<String> {
+    let view = wakeline_sip_message::Via::parse(via).ok()?;
+    let source = flow.remote.ip().to_canonical();
+    let named_right = view.host().address() == Some(source);
+    if named_right && !view.wants_rport() && view.received().is_none() {
+        return None;
+    }
+    let mut text = String::with_capacity(via.len() + 48);
+    let _ = write!(text, "SIP/2.0/{} {}", view.transport_text(), view.sent_by());
+    for (name, value) in view.params() {
+        if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") {
+            continue;
+        }
+        text.push(';');
+        text.push_str(name);
+        if let Some(value) = value {
+            text.push('=');
+            text.push_str(value);
+        }
+    }
+    if !named_right || view.wants_rport() {
+        let _ = write!(text, ";received={source}");
+    }
+    if view.wants_rport() {
+        let _ = write!(text, ";rport={}", flow.remote.port());
+    }
+    Some(text)
+}

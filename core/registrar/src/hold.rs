@@ -1,0 +1,572 @@
+//! Requests that wait for a device to wake up, and the moment at which they leave (RFC 8599 §5.6.2).
+
+use core::time::Duration;
+
+use wakeline_clock::Time;
+use wakeline_flow::FlowId;
+use wakeline_push::{WakeId, WakeState};
+use wakeline_sip_message::Name;
+
+use crate::account::AorId;
+use crate::answer::Granted;
+use crate::binding::{BindingId, Client, Device, Wakeable};
+use crate::config::LateForeignDevice;
+use crate::contact::push_parameters;
+use crate::context::{Branch, Context, ContextId, Heard, Kind, Phase, Step, Waking};
+use crate::machine::{PushFor, Registrar};
+use crate::output::{Caller, Output, Persist, PushKey, PushPurpose, PushRequest, PushResult, StoredWake};
+use crate::trace::Leg;
+
+/// More attempts than any schedule has: no repetition.
+const NO_REPETITION: u8 = 100;
+
+/// Why a branch that was sent is without a connection now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lost {
+    /// The flow broke.
+    Flow,
+    /// Nothing came back, or the device's edge says that it cannot reach it (408, 430).
+    Silence,
+}
+
+impl Registrar {
+    /// Whether a branch's device can be woken for this kind of request. A VoIP push rings, so it is for calls only.
+    pub(crate) fn can_push(&self, kind: Kind, branch: &Branch) -> bool {
+        let binding = branch.binding.and_then(|id| self.bindings.get(id));
+        match binding.map(|binding| binding.wakeable) {
+            Some(Wakeable::Fcm | Wakeable::Webpush) => kind != Kind::Late,
+            Some(Wakeable::Apns) => kind == Kind::Call,
+            Some(Wakeable::Never | Wakeable::TokenDead) | None => false,
+        }
+    }
+
+    /// Holds a branch for a device without connection, and wakes it. One that cannot be woken ends at once; within a
+    /// dialog it is waited for all the same, because its party is likely to come back.
+    pub(crate) fn hold(&mut self, now: Time, id: ContextId, context: &mut Context, place: usize) {
+        let Some(branch) = context.branches.get(place) else { return };
+        let pushable = self.can_push(context.kind, branch);
+        let waits = match context.kind {
+            Kind::Call | Kind::Other | Kind::Late => pushable,
+            Kind::Reinvite | Kind::Bye | Kind::InDialog => branch.binding.is_some(),
+        };
+        if !waits {
+            context.branches[place].step = Step::Ended(context.kind.absent());
+            return;
+        }
+        let webpush = self.binding_of(branch).is_some_and(|binding| binding.wakeable == Wakeable::Webpush);
+        let until = now + context.kind.wake(&self.config.timers, webpush);
+        if let Some(binding) = branch.binding {
+            self.trace(now, Some(context.wake), Leg::Held(binding));
+        }
+        context.branches[place].step = Step::Held { until };
+        if pushable {
+            self.ask_push(now, id, context, place);
+        }
+    }
+
+    fn binding_of(&self, branch: &Branch) -> Option<&crate::binding::Binding> {
+        branch.binding.and_then(|id| self.bindings.get(id))
+    }
+
+    /// Asks for the first push of a series for one branch.
+    pub(crate) fn ask_push(&mut self, now: Time, id: ContextId, context: &mut Context, place: usize) {
+        let Some(branch) = context.branches.get(place) else { return };
+        if !self.can_push(context.kind, branch) {
+            context.branches[place].waking = Waking::Over;
+            return;
+        }
+        let wakeable = self.binding_of(branch).map_or(Wakeable::Never, |binding| binding.wakeable);
+        self.last_push += 1;
+        let key = PushKey(self.last_push);
+        let until = now + context.kind.wake(&self.config.timers, wakeable == Wakeable::Webpush);
+        let place_number = u8::try_from(place).unwrap_or(u8::MAX);
+        self.pushes.insert(key, PushFor::Branch(id, place_number));
+        let attempt = if wakeable == Wakeable::Fcm { 1 } else { NO_REPETITION };
+        context.branches[place].waking = Waking::Asked { key, since: now, attempt, until };
+        self.emit_push(now, context, place, key, 1, until);
+        if context.kind == Kind::Call {
+            self.persist_wake(context.aor, context.wake, WakeState::Pending);
+        }
+    }
+
+    fn emit_push(
+        &mut self,
+        now: Time,
+        context: &Context,
+        place: usize,
+        key: PushKey,
+        attempt: u8,
+        until: Time,
+    ) {
+        let Some(request) = context.request.as_ref() else { return };
+        let purpose = if context.kind == Kind::Call {
+            let from = request.from().ok();
+            PushPurpose::Call {
+                wake: context.wake,
+                sip_call_id: request.call_id().to_owned(),
+                caller: Caller {
+                    uri: from.map_or(String::new(), |from| from.uri().as_str().to_owned()),
+                    display_name: from.and_then(|from| from.display_name()).unwrap_or_default().into_owned(),
+                },
+            }
+        } else {
+            PushPurpose::Request { wake: context.wake, method: request.method().as_str().to_owned() }
+        };
+        let Some(binding) = context.branches.get(place).and_then(|branch| branch.binding) else { return };
+        let sent = self.push_out(binding, key, purpose, attempt, until.since(now));
+        if sent {
+            self.trace(now, Some(context.wake), Leg::PushAsked { key, binding, attempt });
+        }
+    }
+
+    /// Writes one push request; `false` if the binding says nothing of push any more.
+    pub(crate) fn push_out(
+        &mut self,
+        binding: BindingId,
+        key: PushKey,
+        purpose: PushPurpose,
+        attempt: u8,
+        hold: Duration,
+    ) -> bool {
+        let Some(found) = self.bindings.get(binding) else { return false };
+        let Some(target) = push_parameters(found) else { return false };
+        let account = self.accounts.get(found.aor).map_or(String::new(), |entry| entry.name().to_owned());
+        let contact_user = wakeline_sip_message::Uri::parse(found.uri())
+            .ok()
+            .and_then(|uri| uri.user_unescaped().map(|user| user.into_owned()))
+            .unwrap_or_default();
+        // A call is now or never; a refresh may come when the phone is next awake.
+        let ttl = match purpose {
+            PushPurpose::Call { .. } | PushPurpose::Request { .. } if found.wakeable == Wakeable::Webpush => {
+                hold
+            }
+            PushPurpose::Call { .. } | PushPurpose::Request { .. } => Duration::ZERO,
+            PushPurpose::Refresh => hold,
+        };
+        self.outputs.push_back(Output::Push(Box::new(PushRequest {
+            key,
+            target,
+            purpose,
+            account,
+            contact_user,
+            ttl,
+            hold,
+            attempt,
+            asked_at: self.wall,
+        })));
+        true
+    }
+
+    /// No more pushes for a branch.
+    pub(crate) fn stop_push(&mut self, branch: &mut Branch) {
+        if let Waking::Asked { key, .. } = branch.waking
+            && self.pushes.remove(&key).is_some()
+        {
+            self.outputs.push_back(Output::CancelPush(key));
+        }
+        branch.waking = Waking::Over;
+    }
+
+    /// A device has registered and got its 200: what is held for it leaves, once, on its new flow.
+    pub(crate) fn release(&mut self, now: Time, aor: AorId, device: Device, binding: BindingId) {
+        let Some(flow) = self.bindings.get(binding).and_then(|binding| binding.flow) else { return };
+        if let Some(running) = self.by_aor.get(&aor).cloned() {
+            for id in running {
+                let Some(mut context) = self.contexts.remove(&id) else { continue };
+                let place = context
+                    .branches
+                    .iter()
+                    .position(|branch| branch.device == device || branch.binding == Some(binding));
+                if let Some(place) = place {
+                    self.arrived(now, id, &mut context, place, binding, flow);
+                }
+                self.put_back(now, id, context);
+            }
+        }
+        if self.outcomes.has(aor) {
+            let foreign = self.bindings.get(binding).is_some_and(|found| found.client == Client::Foreign);
+            for (wake, invite) in self.outcomes.take_late(aor, device) {
+                self.trace(now, Some(wake), Leg::LateWake(binding));
+                if foreign && self.config.late_foreign_device == LateForeignDevice::InviteThenCancel {
+                    self.show_late(now, aor, wake, invite, binding);
+                }
+            }
+        }
+    }
+
+    fn arrived(
+        &mut self,
+        now: Time,
+        id: ContextId,
+        context: &mut Context,
+        place: usize,
+        binding: BindingId,
+        flow: FlowId,
+    ) {
+        let waits = match (context.phase, context.kind) {
+            (Phase::Open, _) | (Phase::Ended, Kind::Bye) => context.kind != Kind::Late,
+            (Phase::Closing { .. } | Phase::Answered | Phase::Ended, _) => false,
+        };
+        let Some(branch) = context.branches.get_mut(place) else { return };
+        if !waits {
+            return;
+        }
+        match branch.step {
+            // Held, or come too late for its own timer while others still ring: now it is here.
+            Step::Held { .. } | Step::Expired => {
+                branch.binding = Some(binding);
+                self.stop_push(&mut context.branches[place]);
+                self.forward(now, id, context, place, flow);
+            }
+            Step::Sent { flow: old, .. } if old == flow => {
+                // It is awake and has the request on this very flow.
+                self.stop_push(&mut context.branches[place]);
+            }
+            Step::Sent { client, flow: old, heard, .. } => {
+                let moved = match (self.flows.get(old), self.flows.get(flow)) {
+                    (Some(old), Some(new)) => old.info.remote.ip() != new.info.remote.ip(),
+                    (None, _) | (_, None) => true,
+                };
+                // Rows 13 and 14: an unanswered branch moves to the new flow. One that rings on a flow that is as good
+                // as before stays where it is.
+                if heard < Heard::Ringing || moved {
+                    branch.binding = Some(binding);
+                    context.superseded.push(client);
+                    self.stop_push(&mut context.branches[place]);
+                    self.forward(now, id, context, place, flow);
+                }
+            }
+            Step::Ended(_) => {}
+        }
+    }
+
+    /// A branch's connection failed. Another flow of the same device is tried, else the device is woken, else it ends.
+    pub(crate) fn branch_lost(
+        &mut self,
+        now: Time,
+        id: ContextId,
+        context: &mut Context,
+        place: usize,
+        lost: Lost,
+    ) {
+        let Some(branch) = context.branches.get(place) else { return };
+        let Step::Sent { flow, heard, .. } = branch.step else { return };
+        if let Some(binding) = branch.binding {
+            self.trace(now, Some(context.wake), Leg::FlowLost(binding));
+        }
+        let alive =
+            context.phase == Phase::Open || context.kind == Kind::Bye && context.phase == Phase::Ended;
+        if !alive || context.kind == Kind::Late {
+            context.branches[place].step = Step::Ended(context.kind.absent());
+            return;
+        }
+        let (device, waking) = (branch.device, branch.waking);
+        if let Some((binding, other)) = context.aor.and_then(|aor| self.other_flow(now, aor, device, flow)) {
+            context.branches[place].binding = Some(binding);
+            self.forward(now, id, context, place, other);
+            return;
+        }
+        let fcm =
+            self.binding_of(&context.branches[place]).map(|found| found.wakeable) == Some(Wakeable::Fcm);
+        match waking {
+            // The push that went out with it is still good, unless the phone rang and died since (row 9): then FCM is
+            // asked once more. APNs is not: its push has been shown.
+            Waking::Asked { until, .. } if heard < Heard::Ringing && until > now => {
+                context.branches[place].step = Step::Held { until };
+            }
+            Waking::No => self.hold(now, id, context, place),
+            Waking::Asked { .. } | Waking::Over if fcm && self.config.timers.wake > Duration::ZERO => {
+                self.stop_push(&mut context.branches[place]);
+                self.hold(now, id, context, place);
+            }
+            Waking::Asked { .. } | Waking::Over => {
+                let waits =
+                    self.binding_of(&context.branches[place]).is_some_and(|found| found.wakeable.by_push());
+                let until = now + context.kind.wake(&self.config.timers, false);
+                let ended = Step::Ended(context.kind.absent());
+                context.branches[place].step =
+                    if waits && lost == Lost::Flow { Step::Held { until } } else { ended };
+            }
+        }
+    }
+
+    /// An open flow of the same device, other than this one.
+    fn other_flow(&self, now: Time, aor: AorId, device: Device, not: FlowId) -> Option<(BindingId, FlowId)> {
+        let entry = self.accounts.get(aor)?;
+        entry
+            .bindings
+            .iter()
+            .filter_map(|id| self.bindings.get(*id))
+            .filter(|binding| binding.device() == device && binding.expires > now)
+            .filter_map(|binding| Some((binding.id, binding.flow?)))
+            .find(|(_, flow)| *flow != not && self.flows.get(*flow).is_some())
+    }
+
+    /// A binding is gone: what is held for its device ends, if no other binding of the device is left (row 26).
+    pub(crate) fn binding_gone(&mut self, now: Time, aor: AorId, device: Device, binding: BindingId) {
+        let left = self.accounts.get(aor).is_some_and(|entry| {
+            let bindings = entry.bindings.iter().filter_map(|id| self.bindings.get(*id));
+            bindings.into_iter().any(|other| other.device() == device)
+        });
+        if !left {
+            self.device_rejected(now, aor, device);
+        }
+        let _ = binding;
+    }
+
+    /// A device will not come: its registration was refused or ended. Only what is held for it is touched.
+    pub(crate) fn device_rejected(&mut self, now: Time, aor: AorId, device: Device) {
+        for id in self.by_aor.get(&aor).cloned().unwrap_or_default() {
+            let Some(mut context) = self.contexts.remove(&id) else { continue };
+            let absent = context.kind.absent();
+            for place in 0..context.branches.len() {
+                let branch = &mut context.branches[place];
+                if branch.device == device && matches!(branch.step, Step::Held { .. }) {
+                    branch.step = Step::Ended(absent);
+                    self.stop_push(&mut context.branches[place]);
+                }
+            }
+            self.put_back(now, id, context);
+        }
+    }
+
+    /// The push service's last word.
+    pub(crate) fn on_push_result(&mut self, now: Time, key: PushKey, result: PushResult) {
+        let Some(target) = self.pushes.get(&key).copied() else { return };
+        let (binding, wake) = match target {
+            PushFor::Branch(id, place) => {
+                let Some(context) = self.contexts.get(&id) else { return };
+                let branch = context.branches.get(usize::from(place));
+                (branch.and_then(|branch| branch.binding), Some(context.wake))
+            }
+            PushFor::Refresh(binding) => (Some(binding), None),
+        };
+        if result == PushResult::Accepted {
+            self.trace(now, wake, Leg::PushAccepted(key));
+            if let PushFor::Refresh(_) = target {
+                self.pushes.remove(&key);
+            }
+            return;
+        }
+        self.trace(now, wake, Leg::PushFailed(key));
+        self.pushes.remove(&key);
+        if let (PushResult::Gone { since }, Some(binding)) = (result, binding) {
+            self.token_gone(now, binding, since);
+        }
+        if let PushFor::Branch(id, place) = target
+            && let Some(mut context) = self.contexts.remove(&id)
+        {
+            let absent = context.kind.absent();
+            if let Some(branch) = context.branches.get_mut(usize::from(place)) {
+                branch.waking = Waking::Over;
+                // Row 6: at once, not when the timer ends.
+                if matches!(branch.step, Step::Held { .. }) {
+                    branch.step = Step::Ended(absent);
+                }
+            }
+            self.put_back(now, id, context);
+        }
+    }
+
+    /// Row 6: the token is dead, unless it was registered after the service saw it die.
+    fn token_gone(&mut self, now: Time, id: BindingId, since: Option<wakeline_clock::WallTime>) {
+        let Some(binding) = self.bindings.get_mut(id) else { return };
+        if since.is_some_and(|since| binding.registered > since) {
+            return;
+        }
+        binding.wakeable = Wakeable::TokenDead;
+        self.persist_binding(now, id);
+    }
+
+    /// What the 200 to a REGISTER tells of calls: those in progress and those that ended a moment ago.
+    pub(crate) fn wake_states(
+        &self,
+        aor: AorId,
+        granted: &[Granted],
+        asked: &[WakeId],
+    ) -> Vec<(WakeId, WakeState)> {
+        let mut states: Vec<(WakeId, WakeState)> = Vec::new();
+        let mut add = |wake: WakeId, state: WakeState| {
+            if !states.iter().any(|(known, _)| *known == wake) {
+                states.push((wake, state));
+            }
+        };
+        let running = self.by_aor.get(&aor).into_iter().flatten().filter_map(|id| self.contexts.get(id));
+        for context in running.filter(|context| context.kind == Kind::Call) {
+            let concerned = context.branches.iter().any(|branch| {
+                granted.iter().any(|one| one.device == branch.device)
+                    && !matches!(branch.step, Step::Ended(_))
+            });
+            match context.phase {
+                Phase::Open if concerned => add(context.wake, WakeState::Pending),
+                Phase::Open | Phase::Closing { .. } | Phase::Answered | Phase::Ended => {}
+            }
+        }
+        if self.outcomes.has(aor) {
+            for one in granted {
+                for (wake, state) in self.outcomes.states(aor, one.device) {
+                    add(*wake, state);
+                }
+            }
+        }
+        for wake in asked {
+            add(*wake, self.outcomes.state(aor, wake).unwrap_or(WakeState::Unknown));
+        }
+        states
+    }
+
+    pub(crate) fn trace_pending(&mut self, now: Time, aor: AorId, one: &Granted, leg: Leg) {
+        let Some(running) = self.by_aor.get(&aor) else { return };
+        let wakes: Vec<WakeId> = running
+            .iter()
+            .filter_map(|id| self.contexts.get(id))
+            .filter(|context| {
+                context.phase == Phase::Open
+                    && context.branches.iter().any(|branch| branch.device == one.device)
+            })
+            .map(|context| context.wake)
+            .collect();
+        for wake in wakes {
+            self.trace(now, Some(wake), leg.clone());
+        }
+    }
+
+    pub(crate) fn persist_wake(&mut self, aor: Option<AorId>, wake: WakeId, state: WakeState) {
+        let Some(entry) = aor.and_then(|aor| self.accounts.get(aor)) else { return };
+        let stored = StoredWake { wake, aor: entry.name().to_owned(), at: self.wall, state };
+        self.outputs.push_back(Output::Persist(Box::new(Persist::WakePut(stored))));
+    }
+
+    /// A timer within a context.
+    pub(crate) fn on_context_due(&mut self, now: Time, id: ContextId) {
+        let Some(mut context) = self.contexts.remove(&id) else { return };
+        context.armed = Time::NEVER;
+        let timers = self.config.timers.clone();
+        match context.phase {
+            Phase::Closing { until, .. } if until <= now => self.give_up_branches(&mut context),
+            Phase::Open if context.started + context.kind.total(&timers) <= now => {
+                if context.kind == Kind::Late {
+                    // Row 3: no answer to the INVITE in time; the branch is dropped.
+                    self.give_up_branches(&mut context);
+                } else {
+                    let absent = context.kind.absent();
+                    self.close(now, &mut context, absent, &[]);
+                }
+            }
+            Phase::Open | Phase::Closing { .. } | Phase::Answered | Phase::Ended => {}
+        }
+        if context.kind == Kind::Bye
+            && context.phase == Phase::Open
+            && context.started + timers.bye_answer <= now
+        {
+            // Its sender must not wait: the dialog is over for it. The BYE itself goes on being held.
+            self.answer_bye(now, &mut context);
+        }
+        for place in 0..context.branches.len() {
+            self.branch_due(now, id, &mut context, place);
+        }
+        self.put_back(now, id, context);
+    }
+
+    fn branch_due(&mut self, now: Time, id: ContextId, context: &mut Context, place: usize) {
+        let timers = self.config.timers.clone();
+        let Some(branch) = context.branches.get(place) else { return };
+        if branch.is_over() {
+            return;
+        }
+        if let Step::Held { until } = branch.step
+            && until <= now
+        {
+            if let Some(binding) = branch.binding {
+                self.trace(now, Some(context.wake), Leg::WakeExpired(binding));
+            }
+            context.branches[place].step = Step::Expired;
+            let branch = &mut context.branches[place];
+            if let Waking::Asked { key, .. } = branch.waking {
+                self.pushes.remove(&key);
+            }
+            branch.waking = Waking::Over;
+            return;
+        }
+        if let Step::Sent { since, heard: Heard::Nothing, .. } = branch.step
+            && branch.waking == Waking::No
+            && since + timers.proof <= now
+        {
+            // The flow looked alive and is not: wake the device as well, if the allowance has one more.
+            let allowed = match context.aor {
+                Some(aor) if self.can_push(context.kind, branch) => {
+                    self.wakes_per_aor.take(now, u64::from(aor.0))
+                }
+                Some(_) | None => false,
+            };
+            if allowed {
+                self.ask_push(now, id, context, place);
+            } else {
+                context.branches[place].waking = Waking::Over;
+            }
+            return;
+        }
+        let Waking::Asked { key, since, attempt, until } = branch.waking else { return };
+        if until <= now {
+            let step = branch.step;
+            self.stop_push(&mut context.branches[place]);
+            if let Step::Sent { client, heard: Heard::Nothing, .. } = step {
+                // Neither an answer on the old flow nor a REGISTER: nobody is there.
+                let _ = self.transactions.cancel(now, client, &[]);
+                context.superseded.push(client);
+                context.branches[place].step = Step::Expired;
+            }
+            return;
+        }
+        let due = timers
+            .resend
+            .get(usize::from(attempt).saturating_sub(1))
+            .is_some_and(|after| since + *after <= now);
+        if due {
+            context.branches[place].waking = Waking::Asked { key, since, attempt: attempt + 1, until };
+            self.pushes.insert(key, PushFor::Branch(id, u8::try_from(place).unwrap_or(u8::MAX)));
+            self.emit_push(now, context, place, key, attempt + 1, until);
+        }
+    }
+
+    /// Nobody waits for these branches any more.
+    fn give_up_branches(&mut self, context: &mut Context) {
+        for place in 0..context.branches.len() {
+            let branch = &mut context.branches[place];
+            if let Step::Sent { client, .. } = branch.step {
+                context.superseded.push(client);
+            }
+            if !branch.is_over() {
+                branch.step = Step::Ended(487);
+            }
+            self.stop_push(&mut context.branches[place]);
+        }
+    }
+
+    fn answer_bye(&mut self, now: Time, context: &mut Context) {
+        context.phase = Phase::Ended;
+        if let (Some(key), Some(request)) = (context.server, context.request.clone()) {
+            self.answer(now, key, &request, 200, &[]);
+            self.trace(now, Some(context.wake), Leg::FinalOut(200));
+        }
+    }
+
+    /// Ends a request: nothing is held any more, whoever rings is cancelled, and `with` goes to the caller when all have
+    /// ended (RFC 3261 §16.10), or when the time for that is up.
+    pub(crate) fn close(&mut self, now: Time, context: &mut Context, with: u16, extra: &[(Name, String)]) {
+        let invite = context.kind.is_invite();
+        for place in 0..context.branches.len() {
+            match context.branches[place].step {
+                Step::Held { .. } => context.branches[place].step = Step::Expired,
+                Step::Sent { client, .. } if invite => {
+                    // One that is complete already is about to tell.
+                    let _ = self.transactions.cancel(now, client, extra);
+                }
+                Step::Sent { .. } => context.branches[place].step = Step::Ended(with),
+                Step::Expired | Step::Ended(_) => {}
+            }
+            self.stop_push(&mut context.branches[place]);
+        }
+        context.phase = Phase::Closing { with, until: now + self.config.timers.cancel };
+    }
+}

@@ -1,0 +1,381 @@
+//! REGISTER: who, what, and what it changes (RFC 3261 §10.3, RFC 5626 §6, RFC 8599 §5.6.1).
+//!
+//! No transaction is kept for it: over a reliable transport nothing is repeated, and over UDP the answer is kept for as
+//! long as copies may come (see `answer`). So a refresh costs one reading, one digest, one writing.
+
+use core::time::Duration;
+
+use smallvec::SmallVec;
+use wakeline_clock::{Time, WallTime};
+use wakeline_flow::FlowInfo;
+use wakeline_push::{ContactPush, WAKE_ID_HEADER};
+use wakeline_sip_message::{Contacts, Message, Name, Refusal, Role, Understands};
+
+use crate::account::AorId;
+use crate::admit::Proof;
+use crate::answer::Granted;
+use crate::binding::{Binding, BindingId, BindingText, Client, Device, Wakeable};
+use crate::contact::Wanted;
+use crate::deadline::Due;
+use crate::machine::Registrar;
+use crate::output::{Output, Persist, StoredBinding};
+use crate::trace::Leg;
+
+/// A REGISTER, or another request, that is refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Refused {
+    pub(crate) code: u16,
+    pub(crate) headers: Vec<(Name, String)>,
+}
+
+impl Refused {
+    pub(crate) fn code(code: u16) -> Refused {
+        Refused { code, headers: Vec::new() }
+    }
+
+    /// 423 (RFC 3261 §21.4.17).
+    pub(crate) fn brief(min: u32) -> Refused {
+        Refused { code: 423, headers: vec![(Name::MinExpires, min.to_string())] }
+    }
+
+    /// A table is full.
+    pub(crate) fn busy() -> Refused {
+        Refused::later(Duration::from_secs(10))
+    }
+
+    /// 503 with Retry-After.
+    pub(crate) fn later(wait: Duration) -> Refused {
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        Refused { code: 503, headers: vec![(Name::RetryAfter, seconds.to_string())] }
+    }
+}
+
+/// What we understand in a REGISTER.
+const UNDERSTANDS: Understands<'static> =
+    Understands { role: Role::Endpoint, methods: &[], options: &["path", "outbound", "gruu"], bodies: &[] };
+
+impl Registrar {
+    pub(crate) fn on_register(&mut self, now: Time, flow: FlowInfo, request: &Message) {
+        let copy = self.copy_name(&flow, request);
+        if let Some(copy) = copy
+            && let Some(bytes) = self.answers.get(copy)
+        {
+            self.transmit(flow.id, bytes);
+            return;
+        }
+        let outcome = match request.check_against(&UNDERSTANDS) {
+            Ok(()) => self.register(now, flow, request, copy),
+            Err(Refusal::Answer { code, headers, .. }) => Err(Refused { code, headers }),
+            Err(Refusal::Drop { .. }) => return,
+        };
+        if let Err(refused) = outcome {
+            self.trace(now, None, Leg::RegisterRefused(refused.code));
+            self.answer_register(now, flow, request, copy, refused.code, &refused.headers);
+        }
+    }
+
+    fn register(
+        &mut self,
+        now: Time,
+        flow: FlowInfo,
+        request: &Message,
+        copy: Option<u64>,
+    ) -> Result<(), Refused> {
+        let bad = |_| Refused::code(400);
+        let uri = request.request_uri().map_err(bad)?;
+        if !uri.is_sip() {
+            return Err(Refused::code(416));
+        }
+        // §10.3 step 1: another domain's registrar would be next; we relay to no one.
+        if !self.is_us(uri.host_text()) {
+            return Err(Refused::code(403));
+        }
+        let to = request.to().map_err(bad)?.uri();
+        let user = to.user_unescaped().unwrap_or_default();
+        let named = format!("{user}@{}", to.host_text());
+        let source = flow.remote.ip();
+        if let Some(wait) = self.guard.wait(now, source, &named) {
+            return Err(Refused::later(wait));
+        }
+        let (owner, info) = match self.prove(now, request, crate::admit::Asked::Registrar) {
+            Proof::Given { account, info } => (account, info),
+            Proof::Missing(headers) => return Err(Refused { code: 401, headers }),
+            Proof::Wrong => {
+                self.guard.failed(now, source, &named);
+                self.end_wakes_of_token(now, request);
+                return Err(Refused::code(403));
+            }
+        };
+        self.guard.succeeded(source, &named);
+        // §10.3 steps 4 and 5: the one who proved it must own the address, and registers for no one else (S17).
+        let from = request.from().map_err(bad)?.uri();
+        let owns = |uri: &wakeline_sip_message::Uri<'_>| {
+            let user = uri.user_unescaped().unwrap_or_default();
+            self.accounts.find(&user, uri.host_text()) == Some(owner)
+        };
+        if !to.is_sip() || !from.is_sip() || !owns(&to) || !owns(&from) {
+            return Err(Refused::code(403));
+        }
+        let outcome = self.register_proven(now, flow, request, owner, info, copy);
+        if let Err(refused) = &outcome {
+            // Row 17: the device is there and will not get in; whoever is held for it waits in vain.
+            if refused.code != 503 {
+                self.end_wakes_of_contacts(now, owner, request);
+            }
+        }
+        outcome
+    }
+
+    fn register_proven(
+        &mut self,
+        now: Time,
+        flow: FlowInfo,
+        request: &Message,
+        aor: AorId,
+        info: Option<String>,
+        copy: Option<u64>,
+    ) -> Result<(), Refused> {
+        let contacts = request.contacts().map_err(|_| Refused::code(400))?;
+        let cseq = request.cseq().map_err(|_| Refused::code(400))?.number;
+        let mut granted: SmallVec<[Granted; 1]> = SmallVec::new();
+        match contacts {
+            Contacts::Star => self.remove_all(now, aor, request, cseq)?,
+            Contacts::List(list) => {
+                let wanted = self.judge_contacts(aor, request, &list)?;
+                for one in wanted {
+                    if let Some(one) = self.apply(now, &flow, aor, request, cseq, one) {
+                        granted.push(one);
+                    }
+                }
+            }
+        }
+        let asked_for = request.header_by_name(WAKE_ID_HEADER).unwrap_or("");
+        let asked_for: SmallVec<[_; 2]> =
+            asked_for.split(',').take(16).filter_map(|text| text.trim().parse().ok()).collect();
+        let states = self.wake_states(aor, &granted, &asked_for);
+        let bindings = self.accounts.get(aor).map_or(0, |entry| entry.bindings.len());
+        for one in &granted {
+            self.trace_pending(now, aor, one, Leg::RegisterIn(one.binding));
+        }
+        let headers = self.register_ok_headers(now, aor, request, &granted, info, states);
+        self.answer_register(now, flow, request, copy, 200, &headers);
+        self.trace(now, None, Leg::Registered { bindings });
+        // Only now, behind the 200 and in the same drain: what was held for these devices (RFC 8599 §5.6.2).
+        for one in &granted {
+            self.trace_pending(now, aor, one, Leg::RegisterOk(one.binding));
+            self.release(now, aor, one.device, one.binding);
+        }
+        Ok(())
+    }
+
+    /// `Contact: *` (RFC 3261 §10.2.2, §10.3 step 6).
+    fn remove_all(&mut self, now: Time, aor: AorId, request: &Message, cseq: u32) -> Result<(), Refused> {
+        if request.expires().ok().flatten() != Some(0) {
+            return Err(Refused::code(400));
+        }
+        let ids = self.accounts.get(aor).map(|entry| entry.bindings.clone()).unwrap_or_default();
+        let late = ids
+            .iter()
+            .filter_map(|id| self.bindings.get(*id))
+            .any(|binding| binding.call_id() == request.call_id() && cseq <= binding.cseq);
+        if late {
+            return Err(Refused::code(500));
+        }
+        for id in ids {
+            self.remove_binding(now, id);
+        }
+        Ok(())
+    }
+
+    /// Makes one Contact's wish true.
+    fn apply(
+        &mut self,
+        now: Time,
+        flow: &FlowInfo,
+        aor: AorId,
+        request: &Message,
+        cseq: u32,
+        wanted: Wanted<'_>,
+    ) -> Option<Granted> {
+        if wanted.lifetime == 0 {
+            if let Some(id) = wanted.existing {
+                self.remove_binding(now, id);
+            }
+            return None;
+        }
+        let path: String = join(request.headers(Name::Path));
+        let text = BindingText {
+            uri: wanted.address.uri().as_str(),
+            params: &wanted.params,
+            call_id: request.call_id(),
+            path: &path,
+        };
+        let (id, changed) = match wanted.existing {
+            Some(id) => {
+                let binding = self.bindings.get_mut(id)?;
+                let changed = binding.text() != text;
+                if changed {
+                    binding.set_text(text);
+                }
+                (id, changed)
+            }
+            None => {
+                let id = self.bindings.next_id();
+                self.bindings.insert(Binding::new(id, aor, text));
+                if let Some(entry) = self.accounts.get_mut(aor) {
+                    entry.bindings.push(id);
+                }
+                (id, true)
+            }
+        };
+        self.release_token_of_others(now, aor, id, &wanted);
+        self.bindings.set_token(id, wanted.token);
+        let reads = self.reads_wake_state(request);
+        let wall = self.wall;
+        let binding = self.bindings.get_mut(id)?;
+        let old_flow = binding.flow.replace(flow.id);
+        binding.cseq = cseq;
+        binding.q = wanted.address.q().unwrap_or(1000);
+        binding.instance = wanted.instance;
+        binding.reg_id = wanted.reg_id;
+        binding.lifetime = wanted.lifetime;
+        binding.expires = now + Duration::from_secs(u64::from(wanted.lifetime));
+        binding.registered = wall;
+        binding.wakeable = wanted.wakeable;
+        binding.refresh_pushes = 0;
+        if reads {
+            binding.client = Client::Ours;
+        }
+        let device = binding.device();
+        // The store may be behind by an eighth of the lifetime.
+        let behind =
+            binding.expires.since(binding.stored) > Duration::from_secs(u64::from(wanted.lifetime / 8));
+        if changed || behind {
+            binding.stored = binding.expires;
+            self.persist_binding(now, id);
+        }
+        if old_flow != Some(flow.id) {
+            if let Some(old) = old_flow {
+                self.flows.detach(old, id);
+            }
+            self.flows.attach(flow.id, id);
+        }
+        self.arm_binding(now, id, false);
+        Some(Granted {
+            binding: id,
+            device,
+            push: matches!(wanted.push, ContactPush::Bound(_)),
+            query: asked(&wanted.push),
+        })
+    }
+
+    /// The same token in another binding of this address, under another instance: the program was installed anew.
+    fn release_token_of_others(&mut self, now: Time, aor: AorId, id: BindingId, wanted: &Wanted<'_>) {
+        if wanted.token == 0 {
+            return;
+        }
+        let old: SmallVec<[BindingId; 2]> = self
+            .bindings
+            .with_token(wanted.token)
+            .filter(|other| other.id != id && other.aor == aor && other.instance != wanted.instance)
+            .map(|other| other.id)
+            .collect();
+        for other in old {
+            self.remove_binding(now, other);
+        }
+    }
+
+    /// Whether the device that sends this reads `X-Wake-State`.
+    fn reads_wake_state(&self, request: &Message) -> bool {
+        request.header_by_name(WAKE_ID_HEADER).is_some()
+            || request
+                .header(Name::UserAgent)
+                .and_then(|agent| agent.get(..8))
+                .is_some_and(|agent| agent.eq_ignore_ascii_case("wakeline"))
+    }
+
+    /// Takes a binding away: it lapsed, it was unregistered, or its account is gone. What is held for it ends (row 26).
+    pub(crate) fn remove_binding(&mut self, now: Time, id: BindingId) {
+        let Some(mut binding) = self.bindings.remove(id) else { return };
+        let aor = binding.aor;
+        if let Some(entry) = self.accounts.get_mut(aor) {
+            entry.bindings.retain(|bound| *bound != id);
+        }
+        if let Some(flow) = binding.flow {
+            self.flows.detach(flow, id);
+        }
+        self.deadlines.rearm(&mut binding.armed, Time::NEVER, Due::Binding(id));
+        self.outputs.push_back(Output::Persist(Box::new(Persist::BindingRemoved(id))));
+        self.binding_gone(now, aor, binding.device(), id);
+    }
+
+    /// Queues a binding for the store.
+    pub(crate) fn persist_binding(&mut self, now: Time, id: BindingId) {
+        let Some(binding) = self.bindings.get(id) else { return };
+        let Some(entry) = self.accounts.get(binding.aor) else { return };
+        let left = u64::from(binding.seconds_left(now));
+        let stored = StoredBinding {
+            id,
+            aor: entry.name().to_owned(),
+            contact: binding.uri().to_owned(),
+            params: binding.params().to_owned(),
+            call_id: binding.call_id().to_owned(),
+            cseq: binding.cseq,
+            path: binding.path().to_owned(),
+            expires: WallTime(self.wall.0.saturating_add(left * 1000)),
+            registered: binding.registered,
+            lifetime: binding.lifetime,
+            reg_id: binding.reg_id,
+            token_dead: binding.wakeable == Wakeable::TokenDead,
+            reads_wake_state: binding.client == Client::Ours,
+        };
+        self.outputs.push_back(Output::Persist(Box::new(Persist::BindingPut(stored))));
+    }
+
+    /// The devices that the Contacts of a REGISTER are of, whether it succeeds or not.
+    fn end_wakes_of_contacts(&mut self, now: Time, aor: AorId, request: &Message) {
+        let Ok(contacts) = request.contacts() else { return };
+        for address in contacts.list() {
+            let Some(instance) = address.instance().filter(|text| !text.is_empty()) else { continue };
+            let device = Device(self.keyed.digest(instance.as_bytes()) | 1);
+            self.device_rejected(now, aor, device);
+        }
+    }
+
+    /// A REGISTER with a wrong password. Anybody can send one, so it ends a wake only if it carries the token that only
+    /// the device and we know (row 17).
+    fn end_wakes_of_token(&mut self, now: Time, request: &Message) {
+        let Ok(contacts) = request.contacts() else { return };
+        for address in contacts.list() {
+            let all = address.uri().params().iter().chain(address.params().iter());
+            let Ok(ContactPush::Bound(parameters)) = wakeline_push::PushParameters::read(all) else {
+                continue;
+            };
+            let token = self.keyed.digest(parameters.prid.expose().as_bytes()) | 1;
+            let devices: SmallVec<[(AorId, Device); 2]> =
+                self.bindings.with_token(token).map(|binding| (binding.aor, binding.device())).collect();
+            for (aor, device) in devices {
+                self.device_rejected(now, aor, device);
+            }
+        }
+    }
+}
+
+fn asked(push: &ContactPush) -> Option<Option<wakeline_push::Provider>> {
+    match push {
+        ContactPush::Absent => None,
+        ContactPush::Query(provider) => Some(provider.clone()),
+        ContactPush::Bound(parameters) => Some(Some(parameters.provider.clone())),
+    }
+}
+
+fn join<'a>(values: impl Iterator<Item = &'a str>) -> String {
+    let mut joined = String::new();
+    for value in values {
+        if !joined.is_empty() {
+            joined.push_str(", ");
+        }
+        joined.push_str(value);
+    }
+    joined
+}
