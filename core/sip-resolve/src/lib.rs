@@ -7,8 +7,11 @@
 //! each target a list of [`Hop`](wakeline_flow::Hop)s to be tried in order. Never: a socket, a resolver of its own, a hop without TLS for a
 //! `sips:` target (class S18).
 //!
-//! When DNS fails, the hops that were good before are used again for as long as this process remembers them (fault F5);
-//! what is slow is not waited for longer than [`PATIENCE`], and one name's slowness does not hold up another's.
+//! When DNS fails, or says that a known name has vanished, the hops that were good before are used again, for the same
+//! target and transports only (fault F5); an answer with gaps does not displace them. What is slow is not waited for
+//! longer than [`PATIENCE`], and where there is enough to go on with, only for a moment ([`RECORD_DELAY`],
+//! [`FAMILY_DELAY`]); one name's slowness does not hold up another's. Answers are not cached here: that is the resolver's
+//! duty, which knows their time to live; it also follows aliases.
 
 mod question;
 mod resolution;
@@ -17,6 +20,6 @@ mod srv;
 mod target;
 
 pub use question::{Answer, Kind, LookupFailure, Question, Record};
-pub use resolution::PATIENCE;
+pub use resolution::{FAMILY_DELAY, PATIENCE, RECORD_DELAY};
 pub use resolver::{ResolutionId, ResolveError, Resolver};
 pub use target::Target;

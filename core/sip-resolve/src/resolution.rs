@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wakeline_clock::Time;
 use wakeline_entropy::Entropy;
@@ -14,11 +14,18 @@ use crate::target::Target;
 
 /// How long a target may wait for the DNS: a slow server must not cost a call more than this (fault F5).
 pub const PATIENCE: Duration = Duration::from_secs(4);
+/// How long the second address family may take longer than the first (RFC 8305 §3, Resolution Delay).
+pub const FAMILY_DELAY: Duration = Duration::from_millis(50);
+/// How long other records may take longer when there is enough to go on with: some name servers never answer the record
+/// types that they do not know.
+pub const RECORD_DELAY: Duration = Duration::from_millis(300);
 
 /// Hops that are kept of one target: more are no help, and a hostile zone could name thousands.
 const MOST_HOPS: usize = 16;
 /// SRV names and hosts that are followed per target.
 const MOST_BRANCHES: usize = 8;
+/// Records that are looked at in one answer.
+const MOST_RECORDS: usize = 64;
 
 /// A host whose addresses are asked for, and how it is to be reached.
 #[derive(Clone, Debug)]
@@ -46,8 +53,15 @@ pub(crate) enum Step {
     /// Still waiting for earlier questions.
     Wait,
     /// The hops, best first.
-    Done(Vec<Hop>),
-    /// There is no such service; the DNS said so.
+    Done {
+        /// Where to try.
+        hops: Vec<Hop>,
+        /// Whether records that might say otherwise could not be had.
+        doubtful: bool,
+    },
+    /// There is no such service; the DNS, or the account, decidedly says so.
+    Refused,
+    /// There are no records.
     Nothing,
     /// The DNS could not be asked.
     Unavailable,
@@ -59,9 +73,15 @@ pub(crate) struct Resolution {
     target: Target,
     allowed: Vec<Transport>,
     stage: Stage,
+    asked: BTreeSet<Question>,
     answers: BTreeMap<Question, Result<Vec<Record>, LookupFailure>>,
+    /// What the stage cannot do without.
     open: Vec<Question>,
+    /// What was not waited for any longer.
+    given_up: Vec<Question>,
     deadline: Time,
+    /// When the stage goes on with what there is.
+    grace: Option<Time>,
 }
 
 impl Resolution {
@@ -73,17 +93,25 @@ impl Resolution {
             target,
             allowed,
             stage: Stage::Transports,
+            asked: BTreeSet::new(),
             answers: BTreeMap::new(),
             open: Vec::new(),
+            given_up: Vec::new(),
             deadline: now + PATIENCE,
+            grace: None,
         };
         let step = resolution.first_step();
         (resolution, step)
     }
 
-    /// When the waiting ends.
+    /// When the waiting ends, of this stage or of all.
     pub(crate) fn deadline(&self) -> Time {
-        self.deadline
+        self.grace.map_or(self.deadline, |grace| grace.min(self.deadline))
+    }
+
+    /// Questions whose answers were not waited for.
+    pub(crate) fn given_up(&self) -> &[Question] {
+        &self.given_up
     }
 
     fn first_step(&mut self) -> Step {
@@ -91,19 +119,16 @@ impl Resolution {
         // §4.1: a transport that is written is used; but never an open one for `sips:`.
         if let Some(transport) = transport {
             if secure && !transport.is_secure() {
-                return Step::Nothing;
+                return Step::Refused;
             }
             self.allowed = vec![transport];
         }
-        let Some(&first) = self.allowed.first() else { return Step::Nothing };
+        let Some(&first) = self.allowed.first() else { return Step::Refused };
         if let Some(address) = self.target.address() {
             // §4.1: a numeric host without a transport takes UDP, or TLS for `sips:`; here, the account's best.
             let port = port.unwrap_or(first.default_port());
-            return Step::Done(vec![Hop {
-                transport: first,
-                remote: (address, port).into(),
-                server_name: None,
-            }]);
+            let hop = Hop { transport: first, remote: (address, port).into(), server_name: None };
+            return Step::Done { hops: vec![hop], doubtful: false };
         }
         // §4.2: a written port means addresses at once. WebSocket has no SRV names (RFC 7118 §9).
         if let Some(port) = port {
@@ -116,32 +141,113 @@ impl Resolution {
                 host,
             }]);
         }
-        if self.allowed.len() == 1 {
-            return self.ask_services(vec![(first, service_name(first, &host))]);
+        // What will be needed if there are no NAPTR or no SRV records is asked along with them: each round trip that is
+        // saved is one that a caller does not wait for a phone to wake.
+        let mut ahead = self.standard_services();
+        ahead.truncate(MOST_BRANCHES);
+        let mut questions: Vec<Question> = ahead.iter().map(|(_, name)| srv_of(name)).collect();
+        questions.extend(addresses_of(&host));
+        let step = if self.allowed.len() == 1 {
+            self.ask_services(ahead)
+        } else {
+            self.ask(Stage::Transports, vec![Question { name: host, kind: Kind::Naptr }])
+        };
+        match step {
+            Step::Ask(mut first) => {
+                first.extend(questions.into_iter().filter(|question| self.asked.insert(question.clone())));
+                Step::Ask(first)
+            }
+            done @ (Step::Wait | Step::Done { .. } | Step::Refused | Step::Nothing | Step::Unavailable) => {
+                done
+            }
         }
-        self.ask(Stage::Transports, vec![Question { name: host, kind: Kind::Naptr }])
     }
 
     /// Takes an answer; those that nobody waits for are ignored.
-    pub(crate) fn answer(&mut self, answer: &Answer, entropy: &mut Entropy) -> Step {
-        let Some(place) = self.open.iter().position(|question| *question == answer.question) else {
+    pub(crate) fn answer(&mut self, answer: &Answer, entropy: &mut Entropy, now: Time) -> Step {
+        let question = &answer.question;
+        if !self.asked.contains(question) || self.answers.contains_key(question) {
             return Step::Wait;
-        };
-        self.open.swap_remove(place);
-        self.answers.insert(answer.question.clone(), answer.outcome.clone());
-        if self.open.is_empty() { self.advance(entropy) } else { Step::Wait }
+        }
+        let mut outcome = answer.outcome.clone();
+        if let Ok(records) = &mut outcome {
+            records.truncate(MOST_RECORDS);
+        }
+        self.answers.insert(question.clone(), outcome);
+        self.open.retain(|open| open != question);
+        self.proceed(entropy, now)
     }
 
-    /// Goes on with what has been answered.
-    pub(crate) fn give_up_waiting(&mut self, entropy: &mut Entropy) -> Step {
-        for question in self.open.drain(..) {
-            self.answers.insert(question, Err(LookupFailure::Unavailable));
+    /// Goes on without the answers that are overdue.
+    pub(crate) fn timeout(&mut self, entropy: &mut Entropy, now: Time) -> Step {
+        loop {
+            for question in core::mem::take(&mut self.open) {
+                self.given_up.push(question.clone());
+                self.answers.insert(question, Err(LookupFailure::Unavailable));
+            }
+            match self.proceed(entropy, now) {
+                // There is no time for another question.
+                Step::Ask(_) if now >= self.deadline => return Step::Unavailable,
+                // What is still out was asked long ago, and is as overdue.
+                Step::Wait if now >= self.deadline => {}
+                step @ (Step::Ask(_)
+                | Step::Wait
+                | Step::Done { .. }
+                | Step::Refused
+                | Step::Nothing
+                | Step::Unavailable) => return step,
+            }
         }
-        // Whatever is asked next must be in time as well: nothing more is asked.
-        match self.advance(entropy) {
-            Step::Ask(_) | Step::Wait => Step::Unavailable,
-            done @ (Step::Done(_) | Step::Nothing | Step::Unavailable) => done,
+    }
+
+    /// Goes through the stages as far as the answers reach.
+    fn proceed(&mut self, entropy: &mut Entropy, now: Time) -> Step {
+        let mut fresh = Vec::new();
+        while self.open.is_empty() {
+            match self.advance(entropy) {
+                Step::Ask(questions) => fresh.extend(questions),
+                done @ (Step::Wait
+                | Step::Done { .. }
+                | Step::Refused
+                | Step::Nothing
+                | Step::Unavailable) => return done,
+            }
         }
+        if self.grace.is_none() {
+            self.grace = self.patience_left().map(|delay| now + delay);
+        }
+        if fresh.is_empty() { Step::Wait } else { Step::Ask(fresh) }
+    }
+
+    /// How much longer this stage is worth waiting for; `None` while there is nothing to go on with.
+    fn patience_left(&self) -> Option<Duration> {
+        let has_records = |question: &Question| !self.records(question).is_empty();
+        match &self.stage {
+            Stage::Transports => {
+                let services: Vec<Question> =
+                    self.standard_services().iter().map(|(_, name)| srv_of(name)).collect();
+                let enough = services.iter().any(has_records)
+                    || services.iter().all(|question| self.answers.contains_key(question));
+                enough.then_some(RECORD_DELAY)
+            }
+            Stage::Services(names) => {
+                names.iter().any(|(_, name)| has_records(&srv_of(name))).then_some(RECORD_DELAY)
+            }
+            Stage::Addresses(candidates) => {
+                let first = candidates.first()?;
+                let questions = addresses_of(&first.host);
+                let only_first = self.open.iter().all(|open| open.name == first.host);
+                let delay = if only_first { FAMILY_DELAY } else { RECORD_DELAY };
+                questions.iter().any(has_records).then_some(delay)
+            }
+        }
+    }
+
+    /// The SRV names of the account's transports (§4.1); WebSocket has none (RFC 7118 §9).
+    fn standard_services(&self) -> Vec<(Transport, String)> {
+        let with_names =
+            self.allowed.iter().filter(|transport| !matches!(transport, Transport::Ws | Transport::Wss));
+        with_names.map(|&transport| (transport, service_name(transport, &self.target.host))).collect()
     }
 
     fn advance(&mut self, entropy: &mut Entropy) -> Step {
@@ -155,8 +261,7 @@ impl Resolution {
     /// §4.1: the domain's NAPTR records in their order, those that we and the account can use; without any, every
     /// transport's SRV name.
     fn after_transports(&mut self) -> Step {
-        let host = self.target.host.clone();
-        let question = Question { name: host.clone(), kind: Kind::Naptr };
+        let question = Question { name: self.target.host.clone(), kind: Kind::Naptr };
         let mut offers: Vec<(u16, u16, Transport, String)> = Vec::new();
         for record in self.records(&question) {
             if let Record::Naptr { order, preference, flags, service, replacement } = record
@@ -171,9 +276,7 @@ impl Resolution {
         let mut names: Vec<(Transport, String)> =
             offers.into_iter().map(|(_, _, transport, name)| (transport, name)).collect();
         if names.is_empty() {
-            let with_names =
-                self.allowed.iter().filter(|transport| !matches!(transport, Transport::Ws | Transport::Wss));
-            names = with_names.map(|&transport| (transport, service_name(transport, &host))).collect();
+            names = self.standard_services();
         }
         self.ask_services(names)
     }
@@ -207,7 +310,7 @@ impl Resolution {
             }
         }
         if candidates.is_empty() {
-            let Some(&transport) = self.allowed.first().filter(|_| !refused) else { return Step::Nothing };
+            let Some(&transport) = self.allowed.first().filter(|_| !refused) else { return Step::Refused };
             let host = self.target.host.clone();
             candidates.push(Candidate { transport, port: transport.default_port(), host });
         }
@@ -237,8 +340,11 @@ impl Resolution {
                 }
             }
         }
-        match (hops.is_empty(), unavailable) {
-            (false, _) => Step::Done(hops),
+        let doubtful = self.answers.iter().any(|(question, outcome)| {
+            matches!(question.kind, Kind::Naptr | Kind::Srv) && *outcome == Err(LookupFailure::Unavailable)
+        });
+        match (hops.is_empty(), unavailable || doubtful) {
+            (false, _) => Step::Done { hops, doubtful },
             (true, true) => Step::Unavailable,
             (true, false) => Step::Nothing,
         }
@@ -250,32 +356,41 @@ impl Resolution {
 
     fn ask_services(&mut self, mut names: Vec<(Transport, String)>) -> Step {
         names.truncate(MOST_BRANCHES);
-        let questions = names
-            .iter()
-            .map(|(_, name)| Question { name: name.to_ascii_lowercase(), kind: Kind::Srv })
-            .collect();
         for (_, name) in &mut names {
             name.make_ascii_lowercase();
         }
+        let questions = names.iter().map(|(_, name)| srv_of(name)).collect();
         self.ask(Stage::Services(names), questions)
     }
 
     fn ask_addresses(&mut self, mut candidates: Vec<Candidate>) -> Step {
         candidates.truncate(MOST_BRANCHES);
-        let both = |candidate: &Candidate| {
-            [Kind::Aaaa, Kind::A].map(|kind| Question { name: candidate.host.clone(), kind })
-        };
-        let mut questions: Vec<Question> = candidates.iter().flat_map(both).collect();
+        let mut questions: Vec<Question> =
+            candidates.iter().flat_map(|candidate| addresses_of(&candidate.host)).collect();
         questions.sort();
         questions.dedup();
         self.ask(Stage::Addresses(candidates), questions)
     }
 
+    /// Waits for these; those that have not been asked yet are to be asked now.
     fn ask(&mut self, stage: Stage, questions: Vec<Question>) -> Step {
         self.stage = stage;
-        self.open.clone_from(&questions);
-        if questions.is_empty() { Step::Nothing } else { Step::Ask(questions) }
+        self.grace = None;
+        if questions.is_empty() {
+            return Step::Nothing;
+        }
+        let open = |question: &&Question| !self.answers.contains_key(*question);
+        self.open = questions.iter().filter(open).cloned().collect();
+        Step::Ask(questions.into_iter().filter(|question| self.asked.insert(question.clone())).collect())
     }
+}
+
+fn srv_of(name: &str) -> Question {
+    Question { name: name.to_ascii_lowercase(), kind: Kind::Srv }
+}
+
+fn addresses_of(host: &str) -> [Question; 2] {
+    [Kind::A, Kind::Aaaa].map(|kind| Question { name: host.to_owned(), kind })
 }
 
 /// The SRV name of a transport (RFC 3263 §4.1).

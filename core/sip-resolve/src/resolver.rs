@@ -1,5 +1,6 @@
 //! The table of resolutions, and the memory of what was good.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use thiserror::Error;
@@ -7,12 +8,21 @@ use wakeline_clock::Time;
 use wakeline_entropy::Entropy;
 use wakeline_flow::{Hop, Transport};
 
-use crate::question::{Answer, Question};
+use crate::question::{Answer, LookupFailure, Question, Record};
 use crate::resolution::{Resolution, Step};
 use crate::target::Target;
 
 /// Targets whose good hops are remembered.
 const MOST_REMEMBERED: usize = 64;
+
+/// Answers that are kept although they came too late.
+const MOST_LATE: usize = 64;
+/// For how long such an answer stands in for a new one.
+const LATE_KEPT: Duration = Duration::from_secs(30);
+/// After which time a question that was never answered is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+/// For how long a name that is said not to exist any more is still believed to be where it was.
+const VANISHED_KEPT: Duration = Duration::from_secs(48 * 3600);
 
 /// Names one resolution.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -29,15 +39,26 @@ pub enum ResolveError {
     DnsUnavailable,
 }
 
+/// What was good for a target: for the same transports only, or an account that insists on TLS would be led to another
+/// account's open hop (class S18).
+type Key = (Target, Vec<Transport>);
+
+/// An answer nobody waited for any longer.
+type Late = (Time, Result<Vec<Record>, LookupFailure>);
+
 /// Resolves targets, any number at a time.
 #[derive(Debug, Default)]
 pub struct Resolver {
-    running: BTreeMap<ResolutionId, (Target, Resolution)>,
+    running: BTreeMap<ResolutionId, (Key, Resolution)>,
     next: u64,
-    asked: BTreeSet<Question>,
+    /// Questions that are out, and since when.
+    asked: BTreeMap<Question, Time>,
     questions: VecDeque<Question>,
     resolved: VecDeque<(ResolutionId, Result<Vec<Hop>, ResolveError>)>,
-    good: BTreeMap<Target, (Time, Vec<Hop>)>,
+    /// Questions whose resolutions have ended without the answer.
+    abandoned: BTreeSet<Question>,
+    late: BTreeMap<Question, Late>,
+    good: BTreeMap<Key, (Time, Vec<Hop>)>,
 }
 
 impl Resolver {
@@ -47,7 +68,7 @@ impl Resolver {
         let id = ResolutionId(self.next);
         self.next += 1;
         let (resolution, step) = Resolution::start(target.clone(), allowed, now);
-        self.running.insert(id, (target, resolution));
+        self.running.insert(id, ((target, allowed.to_vec()), resolution));
         self.take(id, step, now);
         id
     }
@@ -55,39 +76,43 @@ impl Resolver {
     /// Hands in an answer.
     pub fn handle_answer(&mut self, answer: &Answer, entropy: &mut Entropy, now: Time) {
         self.asked.remove(&answer.question);
-        let ids: Vec<ResolutionId> = self.running.keys().copied().collect();
-        for id in ids {
-            if let Some((_, resolution)) = self.running.get_mut(&id) {
-                let step = resolution.answer(answer, entropy);
-                self.take(id, step, now);
-            }
+        if self.abandoned.remove(&answer.question) && self.late.len() < MOST_LATE {
+            self.late.insert(answer.question.clone(), (now, answer.outcome.clone()));
         }
+        self.distribute(answer, entropy, now);
+        self.use_late(entropy, now);
     }
 
     /// Stops waiting for answers that are overdue.
     pub fn handle_timeout(&mut self, entropy: &mut Entropy, now: Time) {
-        let late: Vec<ResolutionId> = self
+        let overdue: Vec<ResolutionId> = self
             .running
             .iter()
             .filter(|(_, (_, resolution))| resolution.deadline() <= now)
             .map(|(id, _)| *id)
             .collect();
-        for id in late {
+        for id in overdue {
             if let Some((_, resolution)) = self.running.get_mut(&id) {
-                let step = resolution.give_up_waiting(entropy);
+                let step = resolution.timeout(entropy, now);
                 self.take(id, step, now);
             }
         }
+        self.use_late(entropy, now);
     }
 
     /// When [`Resolver::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.running.values().map(|(_, resolution)| resolution.deadline()).min()
+        let deadlines = self.running.values().map(|(_, resolution)| resolution.deadline());
+        // A question that has a late answer is settled at once.
+        let settled =
+            self.questions.iter().filter_map(|question| self.late.get(question)).map(|(since, _)| *since);
+        deadlines.chain(settled).min()
     }
 
     /// The next question to ask. One that is out already is not asked again.
     pub fn poll_question(&mut self) -> Option<Question> {
-        self.questions.pop_front()
+        let place = self.questions.iter().position(|question| !self.late.contains_key(question))?;
+        self.questions.remove(place)
     }
 
     /// The next outcome.
@@ -100,44 +125,82 @@ impl Resolver {
         self.running.len()
     }
 
+    fn distribute(&mut self, answer: &Answer, entropy: &mut Entropy, now: Time) {
+        let ids: Vec<ResolutionId> = self.running.keys().copied().collect();
+        for id in ids {
+            if let Some((_, resolution)) = self.running.get_mut(&id) {
+                let step = resolution.answer(answer, entropy, now);
+                self.take(id, step, now);
+            }
+        }
+    }
+
+    /// Questions that were answered too late for an earlier resolution are not asked again for a while: with a name
+    /// server that is always slow the second attempt succeeds (fault F5).
+    fn use_late(&mut self, entropy: &mut Entropy, now: Time) {
+        self.late.retain(|_, (since, _)| now.since(*since) < LATE_KEPT);
+        while let Some(place) = self.questions.iter().position(|question| self.late.contains_key(question)) {
+            let Some(question) = self.questions.remove(place) else { return };
+            let Some((_, outcome)) = self.late.remove(&question) else { return };
+            self.asked.remove(&question);
+            self.distribute(&Answer { question, outcome }, entropy, now);
+        }
+    }
+
     fn take(&mut self, id: ResolutionId, step: Step, now: Time) {
-        let outcome = match step {
+        let step = match step {
             Step::Wait => return,
             Step::Ask(questions) => {
                 for question in questions {
-                    if self.asked.insert(question.clone()) {
+                    // A question that is out for very long was lost on its way.
+                    let out = self.asked.get(&question).is_some_and(|since| now.since(*since) < ASK_AGAIN);
+                    if !out {
+                        self.asked.insert(question.clone(), now);
                         self.questions.push_back(question);
                     }
                 }
                 return;
             }
-            Step::Done(hops) => Ok(hops),
-            Step::Nothing => Err(ResolveError::NoService),
-            Step::Unavailable => Err(ResolveError::DnsUnavailable),
+            done @ (Step::Done { .. } | Step::Refused | Step::Nothing | Step::Unavailable) => done,
         };
-        let Some((target, _)) = self.running.remove(&id) else { return };
-        let outcome = match outcome {
-            Ok(hops) => {
-                self.remember(target, &hops, now);
-                Ok(hops)
-            }
+        let Some((key, resolution)) = self.running.remove(&id) else { return };
+        self.abandoned.extend(resolution.given_up().iter().cloned());
+        while self.abandoned.len() > MOST_LATE {
+            self.abandoned.pop_first();
+        }
+        let known = self.good.get(&key);
+        let outcome = match step {
+            Step::Done { hops, doubtful } => Ok(match known {
+                // Half an answer: what was good before is better than a guess, and goes first.
+                Some((_, good)) if doubtful => {
+                    let new = hops.into_iter().filter(|hop| !good.contains(hop));
+                    good.iter().cloned().chain(new).collect()
+                }
+                Some(_) | None => {
+                    self.remember(key, &hops, now);
+                    hops
+                }
+            }),
             // Yesterday's address is better than no call: there is no age at which it would be worse than nothing.
-            Err(ResolveError::DnsUnavailable) => {
-                self.good.get(&target).map(|(_, hops)| hops.clone()).ok_or(ResolveError::DnsUnavailable)
-            }
-            Err(ResolveError::NoService) => Err(ResolveError::NoService),
+            Step::Unavailable => known.map(|(_, hops)| hops.clone()).ok_or(ResolveError::DnsUnavailable),
+            // A name does not vanish overnight, but a network with a portal says so of every name (fault F5).
+            Step::Nothing => known
+                .filter(|(since, _)| now.since(*since) < VANISHED_KEPT)
+                .map(|(_, hops)| hops.clone())
+                .ok_or(ResolveError::NoService),
+            Step::Refused | Step::Ask(_) | Step::Wait => Err(ResolveError::NoService),
         };
         self.resolved.push_back((id, outcome));
     }
 
-    fn remember(&mut self, target: Target, hops: &[Hop], now: Time) {
-        if target.address().is_some() {
+    fn remember(&mut self, key: Key, hops: &[Hop], now: Time) {
+        if key.0.address().is_some() {
             return;
         }
-        self.good.insert(target, (now, hops.to_vec()));
+        self.good.insert(key, (now, hops.to_vec()));
         if self.good.len() > MOST_REMEMBERED
             && let Some(oldest) =
-                self.good.iter().min_by_key(|(_, (when, _))| *when).map(|(target, _)| target.clone())
+                self.good.iter().min_by_key(|(_, (when, _))| *when).map(|(key, _)| key.clone())
         {
             self.good.remove(&oldest);
         }

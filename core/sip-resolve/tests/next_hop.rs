@@ -1,5 +1,7 @@
 //! Next hops of RFC 3263, by scripted answers.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use wakeline_clock::Time;
