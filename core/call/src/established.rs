@@ -239,6 +239,7 @@ impl Established {
             Asks::Bye => {
                 cx.respond_plain(key, request, 200);
                 self.refuse_their_change(cx);
+                self.take_back_our_change(cx);
                 cx.record.decide(EndReason::RemoteHangup, None, true, now);
                 Some(over(now, cx, Some(self.dialog.clone())))
             }
@@ -259,6 +260,15 @@ impl Established {
             self.refuse_their_change(cx);
             cx.push(Output::Rollback);
             self.advance(now, cx);
+        }
+    }
+
+    /// An INVITE that rings nobody has no time limit once a 100 came (RFC 3261 §17.1.1.2): CANCEL gives it one.
+    fn take_back_our_change(&mut self, cx: &mut Context) {
+        if let Exchange::Asked { id, until: Some(_), .. } = &self.exchange {
+            let id = *id;
+            self.exchange = Exchange::Stable;
+            cx.push(Output::Cancel { id, headers: Vec::new() });
         }
     }
 
@@ -323,6 +333,7 @@ impl Established {
     /// The far end is gone: after 481 there is nobody to send BYE to.
     pub(crate) fn lost(&mut self, now: Time, cx: &mut Context, status: Option<u16>) -> State {
         self.refuse_their_change(cx);
+        self.take_back_our_change(cx);
         cx.record.decide(EndReason::PeerLost, status, true, now);
         match status {
             Some(481) => over(now, cx, Some(self.dialog.clone())),
@@ -342,6 +353,7 @@ impl Established {
     ) -> State {
         cx.record.decide(reason.clone(), code, false, now);
         self.refuse_their_change(cx);
+        self.take_back_our_change(cx);
         if let Exchange::OwingAck { invite } = &self.exchange {
             let invite = invite.clone();
             cx.acknowledge(now, &self.dialog, &invite, None);
@@ -384,12 +396,12 @@ impl Established {
         let repeat = self.unacked.as_ref().map(Repeat::deadline);
         let change = match &self.exchange {
             Exchange::BackingOff { until } => Some(*until),
+            Exchange::Asked { until, .. } => *until,
             Exchange::Stable
             | Exchange::OwingAck { .. }
             | Exchange::Reading
             | Exchange::AwaitingAnswer
             | Exchange::AskingOffer { .. }
-            | Exchange::Asked { .. }
             | Exchange::Concluding { .. }
             | Exchange::Answering { .. } => None,
         };
@@ -417,9 +429,7 @@ impl Established {
             // RFC 3261 §13.3.1.4: the dialog is confirmed, so it is ended with BYE.
             return Some(self.hang_up(now, cx, EndReason::Failed { code: Some(408), why }, Some(408)));
         }
-        if matches!(self.exchange, Exchange::BackingOff { until } if now >= until) {
-            self.exchange = Exchange::Stable;
-        }
+        self.expire_change(now, cx);
         self.advance(now, cx);
         None
     }

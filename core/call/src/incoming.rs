@@ -111,6 +111,14 @@ impl Incoming {
             });
             let reason =
                 EndReason::Rejected { code, reason: wakeline_sip_message::reason::usual(code).into() };
+            if code == 422 {
+                // RFC 4028 §7.3: the caller asks again for the same call, with a longer interval.
+                let patience = now + cx.config.patience();
+                let deadline = self.deadline().unwrap_or(patience).min(patience);
+                self.stage = Stage::Announced { deadline };
+                self.refused = Some(reason);
+                return None;
+            }
             return Some(end(now, cx, reason, Some(code), false));
         }
         let tag = cx.entropy.token(12);

@@ -44,6 +44,8 @@ pub(crate) enum Exchange {
         id: RequestId,
         /// What it is for.
         change: Wishes,
+        /// When an INVITE is given up that has got a provisional response and nothing more.
+        until: Option<Time>,
     },
     /// Our media reads the answer to it.
     Concluding {
@@ -94,13 +96,37 @@ impl Established {
         }
     }
 
-    fn ask(&mut self, _now: Time, cx: &mut Context, method: Method, change: Wishes, offer: Option<Bytes>) {
+    fn ask(&mut self, now: Time, cx: &mut Context, method: Method, change: Wishes, offer: Option<Bytes>) {
+        // Nobody rings for a re-INVITE: an answer takes a round trip, or a person's consent to video at most.
+        let until = (method == Method::Invite).then(|| now + cx.config.patience() * 2);
         let mut recipe = Recipe::bare(method);
         recipe.headers = self.session.request_fields();
         recipe.body = offer.map(|offer| (SDP, offer));
         match cx.request(&mut self.dialog, Task::Modify, recipe) {
-            Some(id) => self.exchange = Exchange::Asked { id, change },
+            Some(id) => self.exchange = Exchange::Asked { id, change, until },
             None => self.refused(cx, 0),
+        }
+    }
+
+    /// The pause after glare is over, or a re-INVITE got no answer: then it is taken back, and what the transaction
+    /// makes of that decides (RFC 3261 §9.1).
+    pub(crate) fn expire_change(&mut self, now: Time, cx: &mut Context) {
+        match &mut self.exchange {
+            Exchange::BackingOff { until } if now >= *until => self.exchange = Exchange::Stable,
+            Exchange::Asked { id, until, .. } if until.is_some_and(|until| now >= until) => {
+                *until = None;
+                let id = *id;
+                cx.push(Output::Cancel { id, headers: Vec::new() });
+            }
+            Exchange::BackingOff { .. }
+            | Exchange::Asked { .. }
+            | Exchange::Stable
+            | Exchange::OwingAck { .. }
+            | Exchange::Reading
+            | Exchange::AwaitingAnswer
+            | Exchange::AskingOffer { .. }
+            | Exchange::Concluding { .. }
+            | Exchange::Answering { .. } => {}
         }
     }
 

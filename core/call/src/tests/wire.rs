@@ -238,7 +238,14 @@ impl Wire {
         self.run_ms(100);
         self.act(B, Act::Answer);
         self.run_ms(200);
-        assert_eq!(self.phones[A].phase(), Some(Phase::Established));
+        assert_eq!(
+            self.phones[A].phase(),
+            Some(Phase::Established),
+            "{:?} {:?} {:?}",
+            self.phones[A].sent,
+            self.phones[B].sent,
+            self.phones[A].records
+        );
         assert_eq!(self.phones[B].phase(), Some(Phase::Established));
     }
 
