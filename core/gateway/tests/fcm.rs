@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wakeline_clock::system;
-use wakeline_gateway::push::{FcmSender, FcmSetup, Outcome, Push, ServiceAccount, Trust, token_name};
+use wakeline_gateway::push::{FcmSender, FcmSetup, Outcome, Push, ServiceAccount, Trust};
 use wakeline_push_services::{Answer, Delivery, FcmOptions, FcmService, Step};
 use wakeline_secret::Secret;
 
@@ -327,7 +327,7 @@ async fn s23_no_push_token_jwt_or_payload_reaches_the_log() {
     let debug = format!("{:?} {:?}", pair.sender, push(DEVICE));
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap() + &debug;
     assert!(
-        text.contains(&token_name(&Secret::from(DEVICE))),
+        text.contains(&wakeline_push::token_mark(&Secret::from(DEVICE))),
         "the log names the device by a digest: {text}"
     );
     assert!(text.contains("push token is dead"));

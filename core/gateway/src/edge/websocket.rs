@@ -1,5 +1,6 @@
 //! One WebSocket connection (RFC 7118): a message per frame, subprotocol `sip`.
 
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -45,22 +46,21 @@ async fn exchange<S>(
     loop {
         tokio::select! {
             frame = socket.next() => {
-                let up = match frame {
-                    Some(Ok(WsMessage::Text(text))) => Inbound::Message(flow, text.into()),
-                    Some(Ok(WsMessage::Binary(bytes))) => Inbound::Message(flow, bytes),
-                    Some(Ok(WsMessage::Ping(_) | WsMessage::Pong(_))) => Inbound::KeepAlive(flow.id),
+                let bytes = match frame {
+                    Some(Ok(WsMessage::Text(text))) => text.into(),
+                    Some(Ok(WsMessage::Binary(bytes))) => bytes,
+                    Some(Ok(WsMessage::Ping(_) | WsMessage::Pong(_))) => Bytes::new(),
                     Some(Ok(WsMessage::Frame(_))) => continue,
                     Some(Ok(WsMessage::Close(_)) | Err(_)) | None => return,
                 };
                 // RFC 7118 §6 with RFC 5626 §3.5.1: a frame of line ends is a keep-alive too.
-                let up = match up {
-                    Inbound::Message(flow, bytes) if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) => {
-                        if bytes.len() == 4 && socket.send(WsMessage::text("\r\n")).await.is_err() {
-                            return;
-                        }
-                        Inbound::KeepAlive(flow.id)
+                let up = if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+                    if bytes.len() == 4 && socket.send(WsMessage::text("\r\n")).await.is_err() {
+                        return;
                     }
-                    up => up,
+                    Inbound::KeepAlive(flow.id)
+                } else {
+                    Inbound::Message(flow, bytes)
                 };
                 if inbound.send(up).await.is_err() {
                     return;

@@ -10,7 +10,7 @@ use wakeline_clock::{Time, system};
 use super::http::{Trust, client};
 use super::oauth::{Denied, Tokens};
 use super::outcome::{Outcome, Verdict, retry_after};
-use super::{Push, ServiceAccount, SetupError, token_name};
+use super::{Push, ServiceAccount, SetupError};
 
 /// The production endpoint.
 pub const ENDPOINT: &str = "https://fcm.googleapis.com";
@@ -123,7 +123,7 @@ impl FcmSender {
             Ok(Ok(_slot)) => self.0.send(push).await,
             Ok(Err(_)) | Err(_) => Outcome::TooLate,
         };
-        let device = token_name(&push.prid);
+        let device = wakeline_push::token_mark(&push.prid);
         let took = system::now().since(started).as_millis();
         match &outcome {
             Outcome::Accepted => tracing::debug!(device, took_ms = took, "push accepted"),

@@ -3,6 +3,7 @@
 //! A sender is told *what* to push and *until when* it is of use; it answers with a typed [`Outcome`], never with a
 //! status code. FCM is [`fcm`]; APNs and Web Push get a module each beside it.
 
+pub(crate) mod dispatch;
 pub mod fcm;
 mod http;
 mod oauth;
@@ -69,10 +70,4 @@ pub enum SetupError {
     /// The endpoint is not an address.
     #[error("push: the endpoint {0:?} is not an http(s) address")]
     Endpoint(String),
-}
-
-/// A short name for a token that can stand in a log: the same token has the same name, and the name leads nowhere.
-pub fn token_name(prid: &Secret) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, prid.expose().as_bytes());
-    digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -32,6 +32,16 @@ pub enum Health {
     Troubled(String),
 }
 
+impl Health {
+    /// What the trouble is, if there is one.
+    pub fn trouble(self) -> Option<String> {
+        match self {
+            Health::Good => None,
+            Health::Troubled(why) => Some(why),
+        }
+    }
+}
+
 /// The hand that writes.
 #[derive(Debug, Clone)]
 pub struct Keeper(Arc<Shared>);
@@ -264,7 +274,10 @@ pub(super) mod tests {
 
     /// Fails as often as it is told, and remembers what was written.
     #[derive(Clone, Default)]
-    struct Moody(Arc<Mutex<(usize, Vec<(Table, Change)>)>>);
+    struct Moody(Arc<Mutex<Mood>>);
+
+    /// Failures to come, and what was written.
+    type Mood = (usize, Vec<(Table, Change)>);
 
     impl Store for Moody {
         fn load(&mut self, _: Table, _: WallTime) -> Result<Vec<Row>, StoreError> {

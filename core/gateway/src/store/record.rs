@@ -1,1 +1,84 @@
-//! What stands in the values.
+//! What stands in the values: JSON of the machine's own records, so that a field may be added without a new schema.
+
+use serde::Serialize;
+use wakeline_clock::WallTime;
+use wakeline_registrar::{Account, BindingId, Loaded, Persist, StoredBinding, StoredWake};
+
+use super::{Change, Row, Store, StoreError, Table};
+
+/// How long a wake is kept in the file; its memory in the machine is far shorter.
+const WAKE: u64 = 3600 * 1000;
+
+/// The key of a binding.
+fn key(id: BindingId) -> Vec<u8> {
+    id.0.to_be_bytes().to_vec()
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // These records are plain structures with text keys; writing them to memory cannot fail.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// The rows that a change of the machine's means.
+pub(crate) fn changes(persist: &Persist, mut put: impl FnMut(Table, Change)) {
+    match persist {
+        Persist::BindingPut(binding) => {
+            // No end is written: the machine says when a binding is over, and does not write every refresh.
+            put(
+                Table::Bindings,
+                Change::Put(Row { key: key(binding.id), value: json(binding), until: None }),
+            );
+        }
+        Persist::BindingRemoved(id) => put(Table::Bindings, Change::Remove(key(*id))),
+        Persist::WakePut(wake) => {
+            let row = Row {
+                key: wake.wake.as_str().as_bytes().to_vec(),
+                value: json(wake),
+                until: Some(WallTime(wake.at.0.saturating_add(WAKE))),
+            };
+            put(Table::Wakes, Change::Put(row));
+        }
+        Persist::WakeForgotten(wake) => put(Table::Wakes, Change::Remove(wake.as_str().as_bytes().to_vec())),
+    }
+}
+
+/// The row of an account that was added while the gateway ran.
+pub(crate) fn account_row(account: &Account) -> Row {
+    Row { key: account_key(&account.user, &account.domain), value: json(account), until: None }
+}
+
+/// The key of an account.
+pub(crate) fn account_key(user: &str, domain: &str) -> Vec<u8> {
+    format!("{user}@{}", domain.to_ascii_lowercase()).into_bytes()
+}
+
+/// Everything the machine starts with, and the rows that are of no use any more. Rows that cannot be read are left out
+/// and counted in the log.
+pub(crate) fn load(store: &mut dyn Store, now: WallTime) -> Result<(Loaded, Vec<Change>), StoreError> {
+    let mut unreadable = 0_usize;
+    let mut loaded = Loaded::default();
+    let mut useless = Vec::new();
+    for row in store.load(Table::Bindings, now)? {
+        match serde_json::from_slice::<StoredBinding>(&row.value) {
+            Ok(binding) if binding.expires > now => loaded.bindings.push(binding),
+            Ok(_) => useless.push(Change::Remove(row.key)),
+            Err(_) => unreadable += 1,
+        }
+    }
+    for row in store.load(Table::Wakes, now)? {
+        match serde_json::from_slice::<StoredWake>(&row.value) {
+            Ok(wake) => loaded.wakes.push(wake),
+            Err(_) => unreadable += 1,
+        }
+    }
+    for row in store.load(Table::Accounts, now)? {
+        match serde_json::from_slice::<Account>(&row.value) {
+            Ok(account) => loaded.accounts.push(account),
+            Err(_) => unreadable += 1,
+        }
+    }
+    if unreadable > 0 {
+        tracing::error!(unreadable, "some rows of the store cannot be read; they are left out");
+    }
+    Ok((loaded, useless))
+}

@@ -195,17 +195,14 @@ impl Store for Sqlite {
             })?;
             rows.collect()
         };
-        match rows() {
-            Ok(rows) => Ok(rows),
-            Err(error) => match self.why(&error) {
-                StoreError::Damaged { why, .. } => {
-                    self.set_aside(&why)?;
-                    self.connection = Some(self.connect()?);
-                    Ok(Vec::new())
-                }
-                error => Err(error),
-            },
-        }
+        let error = match rows() {
+            Ok(rows) => return Ok(rows),
+            Err(error) => self.why(&error),
+        };
+        let StoreError::Damaged { why, .. } = error else { return Err(error) };
+        self.set_aside(&why)?;
+        self.connection = Some(self.connect()?);
+        Ok(Vec::new())
     }
 
     fn write(&mut self, changes: &[(Table, Change)]) -> Result<(), StoreError> {

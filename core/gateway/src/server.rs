@@ -1,0 +1,429 @@
+//! The event loop: one task owns the machine, the UDP sockets and the list of streams.
+//!
+//! Whatever comes in is handed to the machine, then everything the machine says is done in its order. What is said to
+//! one stream in one turn leaves as one flight: the 200 to a REGISTER and the INVITE that waited for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use wakeline_clock::{Time, WallTime, system};
+use wakeline_flow::{FlowId, FlowInfo, Received};
+use wakeline_registrar::{Account, BindingView, Output, PushKey, PushResult, Registrar, Trace, TrustedPeer};
+use wakeline_sip_message::{Builder, Message, Method};
+
+use crate::edge::certificate::Certificates;
+use crate::edge::udp::{BATCH, UdpPort};
+use crate::edge::{Inbound, Outgoing, stun};
+use crate::push::dispatch::Dispatcher;
+use crate::stats::{Counters, Stats};
+use crate::store::{Change, Keeper, Table, record};
+use crate::strangers::Strangers;
+
+/// What a [`crate::Handle`] asks for.
+pub(crate) enum Command {
+    Stats(oneshot::Sender<Stats>),
+    Bindings {
+        user: String,
+        domain: String,
+        reply: oneshot::Sender<Vec<BindingView>>,
+    },
+    PutAccount(Account),
+    RemoveAccount {
+        user: String,
+        domain: String,
+    },
+    ReloadCertificate,
+    /// Take on nothing new; tell when nothing is in progress, or when it took too long.
+    Drain {
+        limit: Duration,
+        done: oneshot::Sender<bool>,
+    },
+    Shutdown,
+}
+
+/// How often small duties are looked after.
+const DUTIES: Duration = Duration::from_secs(1);
+/// How often the certificate's files are looked at.
+const CERTIFICATE: Duration = Duration::from_secs(10);
+/// Messages of streams per turn, and batches of one UDP socket.
+const TURN: usize = 256;
+const UDP_TURN: usize = 4;
+
+/// One open stream.
+struct Stream {
+    sender: mpsc::Sender<Outgoing>,
+    flow: FlowInfo,
+    /// What is to leave with the end of this turn.
+    flight: Vec<Bytes>,
+}
+
+/// A drain that somebody waits for.
+struct Draining {
+    until: Time,
+    done: oneshot::Sender<bool>,
+}
+
+/// Everything the loop owns.
+pub(crate) struct Server {
+    pub(crate) registrar: Registrar,
+    pub(crate) udp: Vec<UdpPort>,
+    pub(crate) inbound: mpsc::Receiver<Inbound>,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) results: mpsc::UnboundedReceiver<(PushKey, PushResult)>,
+    pub(crate) pushes: Dispatcher,
+    pub(crate) keeper: Option<Keeper>,
+    pub(crate) traces: broadcast::Sender<Trace>,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) trusted: Vec<TrustedPeer>,
+    pub(crate) strangers: Strangers,
+    pub(crate) state: State,
+}
+
+/// What the loop keeps for itself.
+pub(crate) struct State {
+    streams: HashMap<u64, Stream>,
+    /// Streams with something in their flight.
+    dirty: Vec<FlowId>,
+    closing: Vec<FlowId>,
+    counters: Counters,
+    draining: Option<Draining>,
+    started: Time,
+    duties: Time,
+    certificate: Time,
+}
+
+impl State {
+    pub(crate) fn new(now: Time) -> State {
+        State {
+            streams: HashMap::new(),
+            dirty: Vec::new(),
+            closing: Vec::new(),
+            counters: Counters::default(),
+            draining: None,
+            started: now,
+            duties: now + DUTIES,
+            certificate: now + CERTIFICATE,
+        }
+    }
+}
+
+/// Why the loop woke.
+enum Woken {
+    Command(Option<Command>),
+    Inbound,
+    Pushed((PushKey, PushResult)),
+    Readable(usize),
+    Unblocked,
+    Time,
+}
+
+impl Server {
+    /// Runs until it is told to end.
+    pub(crate) async fn run(mut self) {
+        let mut messages = Vec::with_capacity(TURN);
+        let mut datagrams = Vec::with_capacity(BATCH);
+        loop {
+            self.speak();
+            let deadline =
+                self.registrar.poll_timeout().map_or(self.state.duties, |due| due.min(self.state.duties));
+            let woken = {
+                let sleep = tokio::time::sleep(deadline.since(system::now()));
+                let (udp, inbound) = (&self.udp, &mut self.inbound);
+                tokio::select! {
+                    command = self.commands.recv() => Woken::Command(command),
+                    _ = inbound.recv_many(&mut messages, TURN) => Woken::Inbound,
+                    Some(result) = self.results.recv() => Woken::Pushed(result),
+                    index = readable(udp) => Woken::Readable(index),
+                    () = unblocked(udp) => Woken::Unblocked,
+                    () = sleep => Woken::Time,
+                }
+            };
+            let (now, wall) = (system::now(), system::wall());
+            match woken {
+                Woken::Command(None | Some(Command::Shutdown)) => break,
+                Woken::Command(Some(command)) => self.obey(now, wall, command),
+                Woken::Inbound => {
+                    for message in messages.drain(..) {
+                        self.hear(now, wall, message);
+                    }
+                }
+                Woken::Pushed((key, result)) => {
+                    self.pushes.done(key);
+                    self.registrar.handle_push_result(now, wall, key, result);
+                }
+                Woken::Readable(index) => self.read_udp(index, &mut datagrams),
+                Woken::Unblocked | Woken::Time => {}
+            }
+            if self.registrar.poll_timeout().is_some_and(|due| due <= now) {
+                self.registrar.handle_timeout(now, wall);
+            }
+            if now >= self.state.duties {
+                self.look_after(now, wall);
+            }
+        }
+        self.end().await;
+    }
+
+    /// Reads a few batches, speaking after each so that answers do not wait for the last.
+    fn read_udp(&mut self, index: usize, datagrams: &mut Vec<(FlowInfo, Bytes)>) {
+        for _ in 0..UDP_TURN {
+            let Some(port) = self.udp.get_mut(index) else { return };
+            port.receive(datagrams);
+            let full = datagrams.len() == BATCH;
+            let (now, wall) = (system::now(), system::wall());
+            for (flow, bytes) in datagrams.drain(..) {
+                match bytes.first() {
+                    // Empty, or a keep-alive of line ends or zeros, which some phones send over UDP too.
+                    None | Some(b'\r' | b'\n' | 0) if bytes.len() <= 4 => {
+                        self.registrar.handle_flow_alive(now, flow.id);
+                    }
+                    _ if stun::is_stun(&bytes) => {
+                        self.registrar.handle_flow_alive(now, flow.id);
+                        if let (Some(answer), Some(port)) =
+                            (stun::answer(&bytes, flow.remote), self.udp.get_mut(index))
+                        {
+                            port.queue(flow.id, answer);
+                        }
+                    }
+                    None | Some(_) => self.registrar.handle_received(now, wall, Received { flow, bytes }),
+                }
+            }
+            self.speak();
+            if !full {
+                return;
+            }
+        }
+    }
+
+    /// Something came up from a stream.
+    fn hear(&mut self, now: Time, wall: WallTime, what: Inbound) {
+        match what {
+            Inbound::Opened(flow, sender) => {
+                self.state.streams.insert(flow.id.0, Stream { sender, flow, flight: Vec::new() });
+                if !self.trusted.iter().any(|peer| peer.contains(flow.remote)) {
+                    let evicted = self.strangers.enter(now, flow);
+                    self.state.counters.evicted += evicted.len() as u64;
+                    self.state.closing.extend(evicted);
+                }
+            }
+            Inbound::Message(flow, bytes) => {
+                // One that was told to close meanwhile is not listened to any more.
+                if self.state.streams.contains_key(&flow.id.0) {
+                    self.registrar.handle_received(now, wall, Received { flow, bytes });
+                }
+            }
+            Inbound::KeepAlive(flow) => self.registrar.handle_flow_alive(now, flow),
+            Inbound::Broken(flow, message) => {
+                if let Some(answer) = message.and_then(|message| refusal(&message)) {
+                    self.transmit(flow.id, answer);
+                }
+                self.state.closing.push(flow.id);
+            }
+            Inbound::Closed(flow) => {
+                self.strangers.leave(flow);
+                self.state.streams.remove(&flow.0);
+                self.registrar.handle_flow_closed(now, wall, flow);
+            }
+        }
+    }
+
+    /// Does what the machine says, then lets everything leave.
+    fn speak(&mut self) {
+        while let Some(output) = self.registrar.poll_output() {
+            match output {
+                Output::Transmit(transmit) => self.transmit(transmit.flow, transmit.bytes),
+                Output::CloseFlow(flow) => self.state.closing.push(flow),
+                Output::Push(request) => self.pushes.send(&request),
+                Output::CancelPush(key) => self.pushes.cancel(key),
+                Output::Persist(persist) => {
+                    if let Some(keeper) = &self.keeper {
+                        record::changes(&persist, |table, change| keeper.put(table, change));
+                    }
+                }
+                Output::Trace(trace) => self.trace(trace),
+            }
+        }
+        for flow in std::mem::take(&mut self.state.dirty) {
+            let Some(stream) = self.state.streams.get_mut(&flow.0) else { continue };
+            let flight = std::mem::take(&mut stream.flight);
+            if stream.sender.try_send(Outgoing::Flight(flight)).is_err() {
+                // It does not read what it is sent; the task ends once its channel has no sender.
+                self.state.counters.given_up += 1;
+                self.state.closing.push(flow);
+            }
+        }
+        for flow in std::mem::take(&mut self.state.closing) {
+            if let Some(stream) = self.state.streams.remove(&flow.0) {
+                let _ = stream.sender.try_send(Outgoing::Close);
+            }
+        }
+        for port in &mut self.udp {
+            port.flush();
+        }
+    }
+
+    fn transmit(&mut self, flow: FlowId, bytes: Bytes) {
+        self.state.counters.sent += 1;
+        if let Some(index) = UdpPort::socket_of(flow) {
+            if let Some(port) = self.udp.get_mut(index) {
+                port.queue(flow, bytes);
+            }
+            return;
+        }
+        let Some(stream) = self.state.streams.get_mut(&flow.0) else { return };
+        if self.strangers.knows(flow) && proves(&bytes) {
+            self.strangers.leave(stream.flow.id);
+        }
+        if stream.flight.is_empty() {
+            self.state.dirty.push(flow);
+        }
+        stream.flight.push(bytes);
+    }
+
+    fn trace(&mut self, trace: Trace) {
+        self.state.counters.count(&trace.leg);
+        match &trace.wake {
+            Some(wake) => {
+                tracing::info!(target: "wakeline_gateway::wake", %wake, at = ?trace.at, leg = ?trace.leg)
+            }
+            None => tracing::debug!(target: "wakeline_gateway::edge", at = ?trace.at, leg = ?trace.leg),
+        }
+        if self.traces.receiver_count() > 0 {
+            let _ = self.traces.send(trace);
+        }
+    }
+
+    fn obey(&mut self, now: Time, wall: WallTime, command: Command) {
+        match command {
+            Command::Stats(reply) => drop(reply.send(self.stats(now))),
+            Command::Bindings { user, domain, reply } => {
+                drop(reply.send(self.registrar.bindings_of(now, &user, &domain)));
+            }
+            Command::PutAccount(account) => {
+                if let Some(keeper) = &self.keeper {
+                    keeper.put(Table::Accounts, Change::Put(record::account_row(&account)));
+                }
+                self.registrar.put_account(now, account);
+            }
+            Command::RemoveAccount { user, domain } => {
+                if let Some(keeper) = &self.keeper {
+                    keeper.put(Table::Accounts, Change::Remove(record::account_key(&user, &domain)));
+                }
+                self.registrar.remove_account(now, wall, &user, &domain);
+            }
+            Command::ReloadCertificate => self.certificates.reload(),
+            Command::Drain { limit, done } => {
+                self.registrar.drain();
+                self.state.draining = Some(Draining { until: now + limit, done });
+                self.state.duties = now;
+                self.look_after(now, wall);
+            }
+            Command::Shutdown => {}
+        }
+    }
+
+    /// Small duties, about once a second.
+    fn look_after(&mut self, now: Time, _wall: WallTime) {
+        self.state.duties = now + DUTIES;
+        self.state.closing.extend(self.strangers.overdue(now));
+        if now >= self.state.certificate {
+            self.state.certificate = now + CERTIFICATE;
+            self.certificates.reload();
+        }
+        if let Some(draining) = self.state.draining.take() {
+            let drained = self.registrar.is_drained();
+            if drained || now >= draining.until {
+                let _ = draining.done.send(drained);
+            } else {
+                self.state.duties = now + DUTIES / 10;
+                self.state.draining = Some(draining);
+            }
+        }
+    }
+
+    fn stats(&self, now: Time) -> Stats {
+        Stats {
+            up_ms: u64::try_from(now.since(self.state.started).as_millis()).unwrap_or(u64::MAX),
+            gauges: self.registrar.gauges(),
+            streams: self.state.streams.len(),
+            unregistered_streams: self.strangers.len(),
+            pushes_on_their_way: self.pushes.on_their_way(),
+            udp_dropped: self.udp.iter().map(|port| port.dropped).sum(),
+            store_waiting: self.keeper.as_ref().map_or(0, Keeper::waiting),
+            store_trouble: self.keeper.as_ref().and_then(|keeper| keeper.health().trouble()),
+            counters: self.state.counters,
+        }
+    }
+
+    /// The last flights leave, streams are closed, the store is written.
+    async fn end(mut self) {
+        self.speak();
+        let streams = std::mem::take(&mut self.state.streams);
+        let mut open = streams.len();
+        for stream in streams.into_values() {
+            let _ = stream.sender.try_send(Outgoing::Close);
+        }
+        let goodbye = async {
+            while open > 0 {
+                match self.inbound.recv().await {
+                    Some(Inbound::Closed(_)) => open -= 1,
+                    Some(
+                        Inbound::Opened(..)
+                        | Inbound::Message(..)
+                        | Inbound::KeepAlive(_)
+                        | Inbound::Broken(..),
+                    ) => {}
+                    None => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), goodbye).await;
+    }
+}
+
+/// The index of a UDP socket that can be read.
+async fn readable(ports: &[UdpPort]) -> usize {
+    std::future::poll_fn(|context| {
+        for (index, port) in ports.iter().enumerate() {
+            if port.poll_readable(context).is_ready() {
+                return Poll::Ready(index);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Some UDP socket takes datagrams again.
+async fn unblocked(ports: &[UdpPort]) {
+    std::future::poll_fn(|context| {
+        if ports.iter().any(|port| port.poll_unblocked(context).is_ready()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// 400 to a request that cannot be framed (RFC 3261 §18.3); nothing to a response or an ACK.
+fn refusal(message: &Message) -> Option<Bytes> {
+    if !message.is_request() || message.method() == Method::Ack {
+        return None;
+    }
+    Some(Builder::response(message, 400, "Bad Request").build().ok()?.to_bytes())
+}
+
+/// Whether a response shows that the connection belongs to somebody we know: a REGISTER that was accepted, or a call
+/// that was let in.
+fn proves(bytes: &Bytes) -> bool {
+    if !(bytes.starts_with(b"SIP/2.0 2") || bytes.starts_with(b"SIP/2.0 18")) {
+        return false;
+    }
+    let Ok(message) = Message::parse(bytes.clone()) else { return false };
+    matches!(message.method(), Method::Register | Method::Invite)
+}
