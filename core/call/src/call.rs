@@ -677,6 +677,11 @@ impl Call {
         self.cx.origin.as_ref().map(|origin| &origin.invite)
     }
 
+    /// The INVITE of an outgoing call, as it was last sent.
+    pub fn own_invite(&self) -> Option<Message> {
+        self.cx.invite_message()
+    }
+
     /// The settled dialog's name, for Replaces and Join.
     pub fn dialog_id(&self) -> Option<&DialogId> {
         match &self.state {
