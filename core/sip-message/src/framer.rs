@@ -191,6 +191,7 @@ impl Framer {
     /// is still searched once (class S13).
     fn head_end(&mut self) -> Option<usize> {
         while let Some(found) = memchr(b'\n', &self.buffer[self.scanned..]) {
+            crate::grammar::work::done(found + 1);
             let next = self.scanned + found + 1;
             match self.buffer[next..] {
                 [b'\n', ..] => return Some(next + 1),
@@ -202,6 +203,7 @@ impl Framer {
                 _ => self.scanned = next,
             }
         }
+        crate::grammar::work::done(self.buffer.len() - self.scanned);
         self.scanned = self.buffer.len();
         None
     }

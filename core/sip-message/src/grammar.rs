@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 const TOKEN: u8 = 1;
-const CONTROL: u8 = 2;
-const SPACE: u8 = 4;
+const SPACE: u8 = 2;
+/// Never in a URI: controls, white space, angle brackets, quotes.
+const NO_URI: u8 = 4;
 
 static CLASS: [u8; 256] = {
     let mut class = [0u8; 256];
@@ -16,11 +17,11 @@ static CLASS: [u8; 256] = {
         {
             class[byte] |= TOKEN;
         }
-        if b < 0x20 || b == 0x7f {
-            class[byte] |= CONTROL;
-        }
         if b == b' ' || b == b'\t' || b == b'\r' || b == b'\n' {
             class[byte] |= SPACE;
+        }
+        if b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f) {
+            class[byte] |= NO_URI;
         }
         byte += 1;
     }
@@ -36,9 +37,14 @@ pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
-/// Any control character but the tab.
+/// Any control character but the tab, or a character that some readers take for a line end.
 pub(crate) fn has_control(text: &str) -> bool {
-    text.bytes().any(|byte| CLASS[usize::from(byte)] & CONTROL != 0 && byte != b'\t')
+    text.chars().any(|c| c.is_control() && c != '\t' || matches!(c, '\u{2028}' | '\u{2029}'))
+}
+
+/// Whether no byte is one that never stands in a URI.
+pub(crate) fn may_be_uri(text: &[u8]) -> bool {
+    text.iter().fold(0, |seen, byte| seen | CLASS[usize::from(*byte)]) & NO_URI == 0
 }
 
 pub(crate) fn is_space(byte: u8) -> bool {
@@ -47,7 +53,38 @@ pub(crate) fn is_space(byte: u8) -> bool {
 
 /// Without the white space at both ends; folds have become spaces long before.
 pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\r', '\n'])
+    let bytes = text.as_bytes();
+    let (mut from, mut to) = (0, bytes.len());
+    while from < to && is_space(bytes[from]) {
+        from += 1;
+    }
+    while to > from && is_space(bytes[to - 1]) {
+        to -= 1;
+    }
+    // Both ends stand next to ASCII, so they are boundaries of characters.
+    text.get(from..to).unwrap_or("")
+}
+
+/// Counts the bytes a reader looks at, so that a test can hold its work against the input's size (class S13).
+#[cfg(test)]
+pub(crate) mod work {
+    use core::cell::Cell;
+
+    thread_local!(static DONE: Cell<u64> = const { Cell::new(0) });
+
+    pub(crate) fn done(bytes: usize) {
+        DONE.set(DONE.get() + bytes as u64);
+    }
+
+    pub(crate) fn take() -> u64 {
+        DONE.replace(0)
+    }
+}
+
+#[cfg(not(test))]
+pub(crate) mod work {
+    #[inline(always)]
+    pub(crate) fn done(_bytes: usize) {}
 }
 
 /// The place just behind the quoted string that opens at the start of `text`.
@@ -57,7 +94,10 @@ pub(crate) fn quoted_end(text: &[u8]) -> Option<usize> {
     }
     let mut at = 1;
     loop {
-        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
+        let rest = text.get(at..)?;
+        let found = memchr::memchr2(b'"', b'\\', rest);
+        work::done(found.unwrap_or(rest.len()) + 1);
+        at += found?;
         match text.get(at) {
             Some(b'"') => return Some(at + 1),
             _ => at += 2,
@@ -65,19 +105,19 @@ pub(crate) fn quoted_end(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The first place outside quoted strings at which `found` holds. An open quote ends the search without a find.
-pub(crate) fn find_outside_quotes(text: &[u8], found: impl Fn(u8) -> bool) -> Option<usize> {
+/// The first place outside quoted strings at which `wanted` stands. An open quote ends the search without a find.
+pub(crate) fn find_outside_quotes(text: &[u8], wanted: u8) -> Option<usize> {
     let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        if found(byte) {
+    loop {
+        let rest = text.get(at..)?;
+        let found = memchr::memchr2(wanted, b'"', rest);
+        work::done(found.unwrap_or(rest.len()) + 1);
+        at += found?;
+        if text[at] == wanted {
             return Some(at);
         }
-        at += match byte {
-            b'"' => quoted_end(&text[at..])?,
-            _ => 1,
-        };
+        at += quoted_end(&text[at..])?;
     }
-    None
 }
 
 /// Takes a quoted string's quotes and backslashes away; other text stays as it is.
@@ -85,6 +125,7 @@ pub(crate) fn unquote(text: &str) -> Cow<'_, str> {
     let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Cow::Borrowed(text);
     };
+    work::done(inner.len());
     if !inner.contains('\\') {
         return Cow::Borrowed(inner);
     }
@@ -115,6 +156,7 @@ pub(crate) fn quote(text: &str) -> String {
 
 /// Resolves `%xx`; nothing if an escape is broken or the outcome is not UTF-8.
 pub(crate) fn unescape(text: &str) -> Option<Cow<'_, str>> {
+    work::done(text.len());
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
@@ -158,6 +200,12 @@ pub(crate) fn escape(text: &str, keep: &[u8]) -> String {
     out
 }
 
+/// The text before and behind the first space or tab.
+pub(crate) fn split_at_space(text: &str) -> Option<(&str, &str)> {
+    let at = memchr::memchr2(b' ', b'\t', text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 /// Digits only, no sign, in range.
 pub(crate) fn number<T: core::str::FromStr>(text: &str) -> Option<T> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
@@ -186,16 +234,23 @@ impl<'a> Iterator for Commas<'a> {
         let text = self.rest?;
         let bytes = text.as_bytes();
         let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            match byte {
+        while let Some(rest) = bytes.get(at..) {
+            let found = memchr::memchr3(b',', b'"', b'<', rest);
+            work::done(found.unwrap_or(rest.len()) + 1);
+            let Some(found) = found else { break };
+            at += found;
+            match bytes[at] {
                 b',' => {
                     self.rest = text.get(at + 1..);
                     return text.get(..at).map(trim);
                 }
                 // An open quote or bracket takes the rest: what follows is malformed, and says so where it is read.
                 b'"' => at += quoted_end(&bytes[at..]).unwrap_or(bytes.len()),
-                b'<' => at += memchr::memchr(b'>', &bytes[at..]).unwrap_or(bytes.len()),
-                _ => at += 1,
+                _ => {
+                    let close = memchr::memchr(b'>', &bytes[at..]).unwrap_or(bytes.len());
+                    work::done(close);
+                    at += close;
+                }
             }
         }
         self.rest = None;

@@ -60,8 +60,74 @@ pub(crate) fn read(bytes: Bytes) -> Result<Message, ParseError> {
     if bytes.len() > limits::MESSAGE {
         return Err(ParseError::new(Place::Whole, Flaw::TooLarge));
     }
-    let mut reader = Reader { bytes, flaw: None };
-    reader.read()
+    Reader { bytes, flaw: None }.read()
+}
+
+const CONTENT_LENGTH: u8 = Name::ContentLength.code();
+
+/// What one pass over the bytes finds.
+struct Scan {
+    /// The first line, without its end.
+    start: Span,
+    lines: Lines,
+    /// Where the body starts.
+    head: usize,
+    /// Whether an empty line ends the header.
+    ended: bool,
+    /// Whether a line goes on the one before.
+    folded: bool,
+    /// The first line that could not be given a name.
+    nameless: Option<u16>,
+    /// Whether there are more lines than the limit.
+    flooded: bool,
+    /// A return without line feed reads as a line end to some and as a space to others: class S10.
+    stray: bool,
+}
+
+impl Scan {
+    fn of(bytes: &[u8]) -> Scan {
+        let mut scan = Scan {
+            start: Span { from: 0, to: 0 },
+            lines: Lines::new(),
+            head: bytes.len(),
+            ended: false,
+            folded: false,
+            nameless: None,
+            flooded: false,
+            stray: false,
+        };
+        let mut at = 0;
+        let mut returns = 0;
+        let mut number = 0u16;
+        while at < bytes.len() {
+            let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |found| at + found);
+            crate::grammar::work::done(end - at + 1);
+            let crlf = end > at && end < bytes.len() && bytes[end - 1] == b'\r';
+            returns += usize::from(crlf);
+            let line_end = if crlf { end - 1 } else { end };
+            if number == 0 {
+                scan.start.to = line_end as u16;
+            } else if line_end == at && end < bytes.len() {
+                scan.head = end + 1;
+                scan.ended = true;
+                break;
+            } else if matches!(bytes[at], b' ' | b'\t') {
+                scan.folded = true;
+            } else if scan.lines.len() == limits::HEADER_LINES {
+                scan.flooded = true;
+            } else {
+                match header_line(bytes, at, line_end) {
+                    Some(line) => scan.lines.push(line),
+                    None => scan.nameless = scan.nameless.or(Some(number)),
+                }
+            }
+            number = number.saturating_add(1);
+            at = end + 1;
+        }
+        // One plain count over the text costs less than a search in every line.
+        scan.stray = bytes[..scan.head].iter().filter(|byte| **byte == b'\r').count() != returns;
+        scan
+    }
 }
 
 struct Reader {
@@ -76,35 +142,34 @@ impl Reader {
         }
     }
 
-    fn read(&mut self) -> Result<Message, ParseError> {
-        let head = self.tidy()?;
-        let bytes = self.bytes.clone();
-        let (start, mut at) = self.start_line(&bytes)?;
-        let mut lines = Lines::new();
-        let mut length: Option<usize> = None;
-        let mut number_of_line = 0u16;
-        while at < head {
-            let end = memchr(b'\n', &bytes[at..head]).map_or(head, |found| at + found);
-            let line_end = if end > at && bytes[end - 1] == b'\r' { end - 1 } else { end };
-            if line_end == at {
-                break;
-            }
-            number_of_line += 1;
-            if lines.len() == limits::HEADER_LINES {
-                self.flaw(Place::Whole, Flaw::TooManyHeaders);
-                break;
-            }
-            match header_line(&bytes, at, line_end) {
-                Some(line) => {
-                    if line.code == Name::ContentLength.code() {
-                        self.content_length(&bytes, line, &mut length);
-                    }
-                    lines.push(line);
-                }
-                None => self.flaw(Place::HeaderLine(number_of_line), Flaw::Syntax),
-            }
-            at = end + 1;
+    fn read(mut self) -> Result<Message, ParseError> {
+        let mut bytes = core::mem::take(&mut self.bytes);
+        let mut scan = Scan::of(&bytes);
+        let stray = scan.stray;
+        let text = &bytes[..scan.head];
+        let foreign = !text.is_ascii() && core::str::from_utf8(text).is_err();
+        if scan.folded || stray || foreign {
+            bytes = tidied(&bytes, scan.head);
+            scan = Scan::of(&bytes);
         }
+        if !scan.ended {
+            self.flaw(Place::Whole, Flaw::NoEnd);
+        }
+        if stray {
+            self.flaw(Place::Whole, Flaw::StrayReturn);
+        }
+        let start = self.start_line(bytes.get(..usize::from(scan.start.to)).unwrap_or(&[]))?;
+        if let Some(number) = scan.nameless {
+            self.flaw(Place::HeaderLine(number), Flaw::Syntax);
+        }
+        if scan.flooded {
+            self.flaw(Place::Whole, Flaw::TooManyHeaders);
+        }
+        let mut length: Option<usize> = None;
+        for line in scan.lines.iter().filter(|line| line.code == CONTENT_LENGTH) {
+            self.content_length(&bytes, *line, &mut length);
+        }
+        let head = scan.head;
         let available = bytes.len() - head;
         let body_len = length.unwrap_or(available);
         if body_len > available {
@@ -112,55 +177,14 @@ impl Reader {
         }
         let end = head + body_len.min(available);
         let body = if end > head { bytes.slice(head..end) } else { Bytes::new() };
-        let bytes = if end < bytes.len() { bytes.slice(..end) } else { bytes };
-        let flaw = self.flaw.take();
-        Ok(Message { inner: Arc::new(Inner { bytes, body, start, lines, flaw }) })
+        bytes.truncate(end);
+        Ok(Message { inner: Arc::new(Inner { bytes, body, start, lines: scan.lines, flaw: self.flaw }) })
     }
 
-    /// Finds the end of the header, and makes its text valid UTF-8 without folds. Returns where the body starts.
-    fn tidy(&mut self) -> Result<usize, ParseError> {
-        let bytes = &self.bytes;
-        let mut at = 0;
-        let mut folded = false;
-        let mut head = None;
-        while let Some(found) = memchr(b'\n', &bytes[at..]) {
-            let next = at + found + 1;
-            match bytes.get(next) {
-                Some(b'\n') => head = Some(next + 1),
-                Some(b'\r') if bytes.get(next + 1) == Some(&b'\n') => head = Some(next + 2),
-                Some(b' ' | b'\t') => folded = true,
-                _ => {}
-            }
-            if head.is_some() {
-                break;
-            }
-            at = next;
-        }
-        let (head, ended) = match head {
-            Some(head) => (head, true),
-            None => (bytes.len(), false),
-        };
-        let text = &bytes[..head];
-        // A return without line feed reads as a line end to some and as a space to others: class S10.
-        let stray = memchr::memchr_iter(b'\r', text).any(|at| text.get(at + 1) != Some(&b'\n'));
-        let foreign = !text.is_ascii() && core::str::from_utf8(text).is_err();
-        if !ended {
-            self.flaw(Place::Whole, Flaw::NoEnd);
-        }
-        if stray {
-            self.flaw(Place::Whole, Flaw::StrayReturn);
-        }
-        if folded || foreign || stray {
-            self.bytes = tidied(&self.bytes, head);
-        }
-        Ok(head)
-    }
-
-    fn start_line(&mut self, bytes: &Bytes) -> Result<(Start, usize), ParseError> {
+    /// Reads the first line, without its end.
+    fn start_line(&mut self, line: &[u8]) -> Result<Start, ParseError> {
         let not_sip = || ParseError::new(Place::StartLine, Flaw::NotSip);
-        let end = memchr(b'\n', bytes).unwrap_or(bytes.len());
-        let line_end = if end > 0 && bytes[end - 1] == b'\r' { end - 1 } else { end };
-        let line = bytes.get(..line_end).unwrap_or(&[]);
+        let line_end = line.len();
         let span = |from: usize, to: usize| Span { from: from as u16, to: to as u16 };
         let whole = span(0, line_end);
         let space = memchr(b' ', line).ok_or_else(not_sip)?;
@@ -182,7 +206,7 @@ impl Reader {
                 self.flaw(Place::StartLine, Flaw::Syntax);
             }
             let reason = (space + 1 + digits + 1).min(line_end);
-            return Ok((Start::Response { line: whole, status, reason: span(reason, line_end) }, end + 1));
+            return Ok(Start::Response { line: whole, status, reason: span(reason, line_end) });
         }
         // The version is what follows the last space; what stands between is the URI, with any space it has.
         let last = memchr::memrchr(b' ', line).unwrap_or(space);
@@ -202,11 +226,11 @@ impl Reader {
             self.flaw(Place::StartLine, Flaw::Syntax);
         }
         let uri = span((space + 1).min(last.max(space)), last.max(space));
-        Ok((Start::Request { line: whole, method: span(0, space), uri }, end + 1))
+        Ok(Start::Request { line: whole, method: span(0, space), uri })
     }
 
     /// Every Content-Length must say the same (class S9); RFC 3261 §20.14.
-    fn content_length(&mut self, bytes: &Bytes, line: Line, length: &mut Option<usize>) {
+    fn content_length(&mut self, bytes: &[u8], line: Line, length: &mut Option<usize>) {
         let value = bytes.get(usize::from(line.value)..usize::from(line.end)).unwrap_or(&[]);
         let value = core::str::from_utf8(value).ok().and_then(number::<u64>);
         match value.and_then(|value| usize::try_from(value).ok()) {
@@ -262,6 +286,7 @@ fn tidied(bytes: &Bytes, head: usize) -> Bytes {
     }
     let mut at = 0;
     while let Err(error) = core::str::from_utf8(&copy[at..head]) {
+        crate::grammar::work::done(error.valid_up_to());
         at += error.valid_up_to();
         let len = error.error_len().unwrap_or(head - at);
         copy[at..at + len].fill(b'?');

@@ -83,6 +83,8 @@ mod grammar;
 mod host;
 mod index;
 pub mod limits;
+#[cfg(test)]
+mod linear_tests;
 mod media_type;
 mod message;
 mod method;

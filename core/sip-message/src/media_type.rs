@@ -16,7 +16,7 @@ impl<'a> Item<'a> {
     /// Reads one value; it may be empty only where parameters follow.
     pub fn parse(text: &'a str) -> Result<Self, ParseError> {
         let text = trim(text);
-        let end = find_outside_quotes(text.as_bytes(), |byte| byte == b';').unwrap_or(text.len());
+        let end = find_outside_quotes(text.as_bytes(), b';').unwrap_or(text.len());
         let value = trim(&text[..end]);
         if text.is_empty() || value.contains('"') {
             return Err(ParseError::value(Flaw::Syntax));

@@ -59,6 +59,7 @@ impl Message {
 
     pub(crate) fn text(&self, span: Span) -> &str {
         let bytes = self.inner.bytes.get(usize::from(span.from)..usize::from(span.to)).unwrap_or(&[]);
+        crate::grammar::work::done(bytes.len());
         core::str::from_utf8(bytes).unwrap_or("")
     }
 

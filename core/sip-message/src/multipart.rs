@@ -78,6 +78,7 @@ fn split(body: &Bytes, media: &MediaType<'_>, depth: usize) -> Result<Vec<Part>,
     }
     let delimiter = format!("--{boundary}");
     let finder = memmem::Finder::new(delimiter.as_bytes());
+    crate::grammar::work::done(body.len());
     let mut parts = Vec::new();
     let mut open: Option<usize> = None;
     for at in finder.find_iter(body) {
@@ -117,6 +118,7 @@ fn split(body: &Bytes, media: &MediaType<'_>, depth: usize) -> Result<Vec<Part>,
 
 fn part(body: &Bytes, start: usize, end: usize, depth: usize) -> Result<Part, ParseError> {
     let bytes = &body[start..end];
+    crate::grammar::work::done(bytes.len());
     let (head, content) = if bytes.starts_with(b"\r\n") {
         (0, 2)
     } else if bytes.starts_with(b"\n") {

@@ -21,6 +21,7 @@ impl<'a> NameAddr<'a> {
     pub fn parse(text: &'a str) -> Result<Self, ParseError> {
         let bad = || ParseError::value(Flaw::Syntax);
         let text = trim(text);
+        crate::grammar::work::done(text.len());
         let bytes = text.as_bytes();
         let name_end = match bytes.first() {
             Some(b'"') => quoted_end(bytes).ok_or_else(bad)?,

@@ -21,6 +21,7 @@ impl<'a> Params<'a> {
     /// Reads `;name=value;flag` (RFC 3261 §25.1, generic-param), with white space around the separators.
     pub fn parse(text: &'a str) -> Result<Self, ParseError> {
         let text = trim(text);
+        crate::grammar::work::done(text.len());
         let bytes = text.as_bytes();
         let bad = || ParseError::value(Flaw::Syntax);
         let skip = |mut at: usize| {
@@ -111,12 +112,13 @@ impl<'a> Iterator for ParamIter<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let rest = self.0.trim_start_matches([' ', '\t', ';']);
+            let lead = self.0.bytes().take_while(|byte| matches!(byte, b' ' | b'\t' | b';')).count();
+            let rest = self.0.get(lead..).unwrap_or("");
             if rest.is_empty() {
                 self.0 = "";
                 return None;
             }
-            let end = find_outside_quotes(rest.as_bytes(), |byte| byte == b';').unwrap_or(rest.len());
+            let end = find_outside_quotes(rest.as_bytes(), b';').unwrap_or(rest.len());
             let (one, behind) = rest.split_at(end);
             self.0 = behind;
             let (name, value) = match memchr::memchr(b'=', one.as_bytes()) {

@@ -19,7 +19,11 @@ pub(crate) fn line(text: &str) -> String {
 
 /// The place of the next secret parameter's name.
 fn find(text: &str) -> Option<usize> {
-    text.as_bytes().windows(8).position(|window| window.eq_ignore_ascii_case(b"pn-prid="))
+    const NAME: &[u8] = b"pn-prid";
+    let bytes = text.as_bytes();
+    memchr::memchr_iter(b'=', bytes)
+        .filter_map(|equals| equals.checked_sub(NAME.len()))
+        .find(|start| bytes[*start..*start + NAME.len()].eq_ignore_ascii_case(NAME))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The header fields of RFC 3261 that nearly every message carries, read when asked for.
 
 use crate::error::{Flaw, ParseError, Place};
-use crate::grammar::{number, trim};
+use crate::grammar::{number, split_at_space, trim};
 use crate::message::Message;
 use crate::method::Method;
 use crate::name::Name;
@@ -20,8 +20,7 @@ pub struct CSeq {
 impl CSeq {
     /// Reads `number method`.
     pub fn parse(text: &str) -> Result<CSeq, ParseError> {
-        let (digits, method) =
-            trim(text).split_once([' ', '\t']).ok_or_else(|| ParseError::value(Flaw::Syntax))?;
+        let (digits, method) = split_at_space(trim(text)).ok_or_else(|| ParseError::value(Flaw::Syntax))?;
         let number = number::<u32>(digits).filter(|number| *number < 1 << 31);
         Ok(CSeq {
             number: number.ok_or_else(|| ParseError::value(Flaw::Number))?,

@@ -5,7 +5,7 @@ use core::str::FromStr;
 use std::borrow::Cow;
 
 use crate::error::{BuildError, Flaw, ParseError, Place};
-use crate::grammar::{escape, has_control, is_space, unescape};
+use crate::grammar::{escape, has_control, may_be_uri, unescape};
 use crate::host::{Host, host_port};
 use crate::params::Params;
 
@@ -153,6 +153,7 @@ impl Parts {
             return Err(ParseError::value(Flaw::TooLarge));
         }
         let bytes = text.as_bytes();
+        crate::grammar::work::done(text.len());
         let colon = memchr::memchr(b':', bytes).ok_or_else(bad)?;
         let scheme_text = &text[..colon];
         let scheme = match scheme_text.len() {
@@ -168,10 +169,7 @@ impl Parts {
         if colon == 0 || !scheme_text.bytes().enumerate().all(letter) {
             return Err(bad());
         }
-        if bytes
-            .iter()
-            .any(|&byte| is_space(byte) || byte < b' ' || matches!(byte, b'<' | b'>' | b'"' | 0x7f))
-        {
+        if !may_be_uri(bytes) {
             return Err(bad());
         }
         let start = colon + 1;

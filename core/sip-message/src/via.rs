@@ -29,6 +29,7 @@ impl<'a> Via<'a> {
     pub fn parse(text: &'a str) -> Result<Self, ParseError> {
         let bad = || ParseError::value(Flaw::Syntax);
         let text = trim(text);
+        crate::grammar::work::done(text.len());
         let (name, rest) = text.split_once('/').ok_or_else(bad)?;
         let (version, rest) = rest.split_once('/').ok_or_else(bad)?;
         if !trim(name).eq_ignore_ascii_case("SIP") {
@@ -38,7 +39,7 @@ impl<'a> Via<'a> {
         if !is_token(version) {
             return Err(bad());
         }
-        let rest = rest.trim_start_matches([' ', '\t']);
+        let rest = trim(rest);
         let space = memchr::memchr2(b' ', b'\t', rest.as_bytes()).ok_or_else(bad)?;
         let (transport, rest) = rest.split_at(space);
         if !is_token(transport) {

@@ -26,7 +26,7 @@ impl Checked {
 
 /// No control characters but the tab, nor the characters that some readers take for line ends.
 pub(crate) fn is_clean(text: &str) -> bool {
-    !text.chars().any(|c| c.is_control() && c != '\t' || matches!(c, '\u{2028}' | '\u{2029}'))
+    !crate::grammar::has_control(text)
 }
 
 /// Header fields whose values are addresses.
