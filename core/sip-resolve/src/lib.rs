@@ -14,6 +14,7 @@
 //! duty, which knows their time to live; it also follows aliases.
 
 mod question;
+mod record_of_good;
 mod resolution;
 mod resolver;
 mod srv;

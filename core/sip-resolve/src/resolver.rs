@@ -9,6 +9,7 @@ use wakeline_entropy::Entropy;
 use wakeline_flow::{Hop, Transport};
 
 use crate::question::{Answer, LookupFailure, Question, Record};
+use crate::record_of_good;
 use crate::resolution::{Resolution, Step};
 use crate::target::Target;
 
@@ -118,6 +119,23 @@ impl Resolver {
     /// The next outcome.
     pub fn poll_resolved(&mut self) -> Option<(ResolutionId, Result<Vec<Hop>, ResolveError>)> {
         self.resolved.pop_front()
+    }
+
+    /// What was good, as a text for the store; [`Resolver::import`] reads it in a later process.
+    pub fn export(&self) -> String {
+        self.good
+            .iter()
+            .map(|((target, allowed), (_, hops))| record_of_good::write(target, allowed, hops))
+            .collect()
+    }
+
+    /// Takes in what an earlier process found good. It counts as found now; what is known already stays.
+    pub fn import(&mut self, text: &str, now: Time) {
+        for (target, allowed, hops) in record_of_good::read(text) {
+            if !self.good.contains_key(&(target.clone(), allowed.clone())) {
+                self.remember((target, allowed), &hops, now);
+            }
+        }
     }
 
     /// Resolutions that run.

@@ -274,3 +274,36 @@ fn forged_answers_to_questions_never_asked_are_ignored() {
     bench.answer(&Question { kind: Kind::Aaaa, ..own }, NOTHING);
     assert_eq!(bench.outcome(), Some(Err(ResolveError::NoService)));
 }
+
+#[test]
+fn f5_a_process_started_without_dns_finds_its_server_again() {
+    let mut before = Bench::new();
+    let good = before.run("sip:example.org", &ALL, healthy);
+    before.run("sip:a.example.org:5080;transport=tls", &ALL, healthy).unwrap();
+    let kept = before.resolver.export();
+    let mut after = Bench::new();
+    after.resolver.import(&kept, after.now);
+    assert_eq!(after.resolver.export(), kept);
+    assert_eq!(after.run("sip:example.org", &ALL, |_| Some(FAILED)), good);
+    let tls = after.run("sip:a.example.org:5080;transport=tls", &ALL, |_| Some(FAILED));
+    assert_eq!(tls, Ok(vec!["TLS 192.0.2.1:5080".to_owned()]));
+}
+
+#[test]
+fn s18_a_damaged_record_leads_nowhere_and_never_out_of_tls() {
+    for damaged in [
+        "",
+        "\n\n",
+        "example.org",
+        "example.org - - 1 TLS UDP/192.0.2.1:5060",
+        "example.org - - 0 TLS TCP/192.0.2.1:5060",
+        "example.org - - 2 TLS TLS/192.0.2.1:5061",
+        "example.org - - 0 TLS TLS/nowhere",
+        "example.org 70000 - 0 TLS TLS/192.0.2.1:5061",
+        "example.org - - 0  TLS/192.0.2.1:5061",
+    ] {
+        let mut bench = Bench::new();
+        bench.resolver.import(damaged, bench.now);
+        assert_eq!(bench.resolver.export(), "", "{damaged}");
+    }
+}
