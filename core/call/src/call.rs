@@ -97,7 +97,7 @@ impl Call {
         }
         let mut cx = Context::new(config, dial.contact.clone(), entropy, draft);
         let opening = dial.opening;
-        let mut outgoing = Outgoing::start(&mut cx, dial);
+        let mut outgoing = Outgoing::start(now, &mut cx, dial);
         let next = match opening {
             Opening::Offer => None,
             Opening::Offerless => outgoing.invite(now, &mut cx),

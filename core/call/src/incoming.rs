@@ -165,7 +165,7 @@ impl Incoming {
         // this branch for dead.
         arrived.ring(now, cx);
         if self.intent == Intent::Accept {
-            arrived.rings_until = None;
+            arrived.rings_until = Some(now + cx.config.patience());
         }
         self.stage = Stage::Arrived(Box::new(arrived));
         None
@@ -180,7 +180,8 @@ impl Incoming {
             }
             (_, Stage::Arrived(arrived)) => {
                 self.intent = Intent::Accept;
-                arrived.rings_until = None;
+                // From here on it is our media or a PRACK that is waited for, and not for ever.
+                arrived.rings_until = Some(now + cx.config.patience());
                 arrived.answer_if_ready(now, cx)
             }
         }
@@ -343,8 +344,12 @@ impl Incoming {
             Stage::Announced { .. } => None,
             Stage::Arrived(arrived) => {
                 if arrived.rings_until.is_some_and(|until| now >= until) {
-                    let state = arrived.refuse(now, cx, &Refusal::Code(480));
-                    return Some(state);
+                    if self.intent == Intent::Accept {
+                        let why = "our media or a PRACK was awaited in vain".to_owned();
+                        cx.record.decide(EndReason::Failed { code: Some(500), why }, Some(500), false, now);
+                        return Some(arrived.refuse(now, cx, &Refusal::Code(500)));
+                    }
+                    return Some(arrived.refuse(now, cx, &Refusal::Code(480)));
                 }
                 if arrived.provisionals.expire(now, cx, arrived.key) == Wait::Over {
                     // RFC 3262 §3: nobody acknowledges, so the INVITE is refused.

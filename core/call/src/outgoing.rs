@@ -99,7 +99,7 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(crate) fn start(cx: &mut Context, dial: Dial) -> Outgoing {
+    pub(crate) fn start(now: Time, cx: &mut Context, dial: Dial) -> Outgoing {
         let from = format!("{};tag={}", dial.from, cx.entropy.token(12));
         let attempt = Attempt::Describing;
         if dial.opening == Opening::Offer {
@@ -119,7 +119,7 @@ impl Outgoing {
             waiting_targets: VecDeque::new(),
             visited: BTreeSet::from([dial.target.clone()]),
             redirects: cx.config.redirects,
-            rings_until: None,
+            rings_until: cx.config.ring_timeout.map(|time| now + time),
             updates: Vec::new(),
             dial,
         }
@@ -164,9 +164,6 @@ impl Outgoing {
             }
         };
         let id = cx.sent_invite(request.clone());
-        if self.rings_until.is_none() {
-            self.rings_until = cx.config.ring_timeout.map(|time| now + time);
-        }
         self.attempt = Attempt::Calling;
         self.forks = Forks::default();
         self.heard = None;

@@ -211,3 +211,93 @@ pub(crate) fn with_fields(mut builder: Builder, fields: &[(Name, String)]) -> Bu
     }
     builder
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Refresher::{Them, Us};
+
+    fn message(start: &str, fields: &str) -> Message {
+        let text = format!(
+            "{start}\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a@a>;tag=1\r\nTo: <sip:b@b>\r\nCall-ID: c\r\n\
+             CSeq: 1 INVITE\r\n{fields}Content-Length: 0\r\n\r\n"
+        );
+        Message::parse(text.into()).unwrap()
+    }
+
+    fn invite(fields: &str) -> Message {
+        message("INVITE sip:b@b SIP/2.0", fields)
+    }
+
+    fn timer(interval: u64, min_se: u64) -> SessionTimer {
+        let (interval, min_se) = (Duration::from_secs(interval), Duration::from_secs(min_se));
+        SessionTimer::new(Some(SessionTimers { interval, min_se }))
+    }
+
+    #[test]
+    fn the_callee_decides_by_table_2_of_rfc_4028() {
+        for (fields, running, told) in [
+            ("", (1800, Us), "1800;refresher=uas"),
+            ("Supported: timer\r\n", (1800, Them), "1800;refresher=uac"),
+            ("Supported: timer\r\nSession-Expires: 600\r\n", (600, Them), "600;refresher=uac"),
+            ("Supported: timer\r\nx: 600;refresher=uas\r\n", (600, Us), "600;refresher=uas"),
+            ("Supported: timer\r\nx: 600;refresher=uac\r\n", (600, Them), "600;refresher=uac"),
+            // A proxy asked for it; the caller cannot refresh.
+            ("Session-Expires: 600\r\n", (600, Us), "600;refresher=uas"),
+            ("Supported: timer\r\nx: 7200\r\nMin-SE: 3600\r\n", (3600, Them), "3600;refresher=uac"),
+            ("x: 50\r\n", (90, Us), "90;refresher=uas"),
+        ] {
+            let mut timer = timer(1800, 90);
+            let answer = timer.accept(Time::ZERO, &invite(fields));
+            assert_eq!(timer.running(), Some(running), "{fields}");
+            assert_eq!(answer[0].1, told, "{fields}");
+            assert_eq!(answer.len() == 2, running.1 == Them, "{fields}");
+        }
+    }
+
+    #[test]
+    fn only_a_caller_that_knows_timers_is_refused() {
+        let timer = timer(1800, 300);
+        assert_eq!(timer.refuses(&invite("Supported: timer\r\nx: 299\r\n")), Some(300));
+        assert_eq!(timer.refuses(&invite("Supported: timer\r\nx: 300\r\n")), None);
+        assert_eq!(timer.refuses(&invite("x: 100\r\n")), None);
+        assert_eq!(SessionTimer::new(None).refuses(&invite("Supported: timer\r\nx: 1\r\n")), None);
+    }
+
+    #[test]
+    fn the_caller_obeys_the_2xx() {
+        for (fields, running) in [
+            ("", None),
+            ("Session-Expires: 600;refresher=uac\r\n", Some((600, Us))),
+            ("Session-Expires: 600;refresher=uas\r\n", Some((600, Them))),
+            ("Session-Expires: 600\r\n", Some((600, Us))),
+            // A hostile interval must not become a storm of refreshes.
+            ("Session-Expires: 1;refresher=uac\r\n", Some((90, Us))),
+            ("Session-Expires: x\r\n", None),
+        ] {
+            let mut timer = timer(1800, 90);
+            timer.conclude(Time::ZERO, &message("SIP/2.0 200 OK", fields));
+            assert_eq!(timer.running(), running, "{fields}");
+        }
+    }
+
+    #[test]
+    fn s26_refresh_at_half_and_the_end_before_the_interval_is_over() {
+        let at = |seconds: u64| Time::from_millis(seconds * 1000);
+        let mut timer = timer(1800, 90);
+        timer.conclude(Time::ZERO, &message("SIP/2.0 200 OK", "x: 600;refresher=uac\r\n"));
+        assert_eq!(timer.deadline(), Some(at(300)));
+        assert_eq!((timer.due(at(299)), timer.due(at(300))), (Due::Nothing, Due::Refresh));
+        timer.asked();
+        assert_eq!((timer.deadline(), timer.due(at(300))), (Some(at(568)), Due::Nothing));
+        assert_eq!(timer.due(at(568)), Due::Expired);
+        // Whoever slept over all of it ends the call, and refreshes nothing.
+        timer.conclude(Time::ZERO, &message("SIP/2.0 200 OK", "x: 600;refresher=uac\r\n"));
+        assert_eq!(timer.due(at(100_000)), Due::Expired);
+        timer.conclude(Time::ZERO, &message("SIP/2.0 200 OK", "x: 90;refresher=uas\r\n"));
+        assert_eq!(
+            (timer.deadline(), timer.due(at(59)), timer.due(at(60))),
+            (Some(at(60)), Due::Nothing, Due::Expired)
+        );
+    }
+}

@@ -56,7 +56,7 @@ pub(crate) fn invite(cseq: u32, branch: &str, extra: &[(Name, &str)], offer: Opt
 }
 
 impl Script {
-    fn around(call: Call) -> Script {
+    pub(crate) fn around(call: Call) -> Script {
         let now = Time::from_millis(1);
         let mut script = Script { now, call, out: Vec::new(), media: true, keys: 100, cseq: 1_000 };
         script.drain();
@@ -64,6 +64,20 @@ impl Script {
     }
 
     pub(crate) fn dial(config: Config, opening: Opening) -> Script {
+        let mut script = Script::dial_in(config, opening);
+        script.drain();
+        script
+    }
+
+    /// A call whose media has not answered yet.
+    pub(crate) fn dial_undescribed() -> Script {
+        let mut script = Script::dial_in(Config::default(), Opening::Offer);
+        script.media = false;
+        script.drain();
+        script
+    }
+
+    fn dial_in(config: Config, opening: Opening) -> Script {
         let dial = Dial {
             target: "sip:bob@example.org".into(),
             to: "<sip:bob@example.org>".into(),
@@ -74,7 +88,8 @@ impl Script {
             headers: Vec::new(),
             opening,
         };
-        Script::around(Call::dial(Time::from_millis(1), config, dial, Entropy::from_number(1)))
+        let call = Call::dial(Time::from_millis(1), config, dial, Entropy::from_number(1));
+        Script { now: Time::from_millis(1), call, out: Vec::new(), media: true, keys: 100, cseq: 1_000 }
     }
 
     pub(crate) fn incoming(config: Config, invite: &Message) -> Script {
@@ -207,6 +222,20 @@ impl Script {
         body: Option<(&str, &str)>,
         extra: &[(Name, &str)],
     ) -> Vec<u16> {
+        let before = self.codes().len();
+        let request = self.request_unchecked(id, method, body, extra);
+        assert!(self.call.owns_request(&request));
+        self.codes().split_off(before)
+    }
+
+    /// The same, also for a dialog that the call does not know.
+    pub(crate) fn request_unchecked(
+        &mut self,
+        id: &DialogId,
+        method: &str,
+        body: Option<(&str, &str)>,
+        extra: &[(Name, &str)],
+    ) -> Message {
         self.cseq += 1;
         self.keys += 1;
         let mut builder = Builder::request(Method::parse(method).unwrap(), "sip:us@192.0.2.1")
@@ -223,11 +252,9 @@ impl Script {
             builder = builder.body(kind, body.to_owned());
         }
         let request = builder.build().unwrap();
-        assert!(self.call.owns_request(&request));
-        let before = self.codes().len();
         self.call.handle_request(self.now, ServerKey(self.keys), flow(1), &request);
         self.drain();
-        self.codes().split_off(before)
+        request
     }
 
     /// The ACK to our last 2xx.

@@ -114,6 +114,9 @@ impl Phone {
     }
 }
 
+/// Sender and message; whether to drop it.
+type Filter = Box<dyn FnMut(usize, &Message) -> bool>;
+
 struct Letter {
     at: Time,
     to: usize,
@@ -135,7 +138,7 @@ pub(crate) struct Wire {
     chance: Entropy,
     order: u64,
     /// Drops what a test does not want to arrive: the sender and the first line decide.
-    pub(crate) drop_if: Option<Box<dyn FnMut(usize, &Message) -> bool>>,
+    pub(crate) drop_if: Option<Filter>,
 }
 
 impl Wire {
