@@ -85,7 +85,7 @@ pub enum Command {
     Reject {
         /// Which call.
         call: CallId,
-        /// 300 to 699.
+        /// 400 to 699; to send the caller elsewhere there is [`Command::Forward`].
         code: u16,
     },
     /// Stops alerting here; the caller goes on hearing it ring.

@@ -48,9 +48,7 @@ enum Pong {
     /// It has answered.
     Seen,
     /// It has answered before, and a ping is out since.
-    Awaited {
-        until: Time,
-    },
+    Awaited { until: Time },
 }
 
 /// What is due on a flow.
@@ -74,9 +72,16 @@ impl Flows {
     /// (a connection must not be used for another name, class S18).
     pub(crate) fn to(&self, hop: &Hop) -> Option<FlowId> {
         let leads_there = |flow: &Flow| match &flow.hop {
-            Some(own) => own == hop || (!hop.transport.is_secure() && own.transport == hop.transport && own.remote == hop.remote),
+            Some(own) => {
+                own == hop
+                    || (!hop.transport.is_secure()
+                        && own.transport == hop.transport
+                        && own.remote == hop.remote)
+            }
             None => match &flow.state {
-                State::Open(info) => !hop.transport.is_secure() && info.transport == hop.transport && info.remote == hop.remote,
+                State::Open(info) => {
+                    !hop.transport.is_secure() && info.transport == hop.transport && info.remote == hop.remote
+                }
                 State::Opening => false,
             },
         };
@@ -134,7 +139,13 @@ impl Flows {
     }
 
     /// Keeps a flow alive from now on, or lets it be when there is no interval.
-    pub(crate) fn keep_alive(&mut self, id: FlowId, interval: Option<Duration>, now: Time, entropy: &mut Entropy) {
+    pub(crate) fn keep_alive(
+        &mut self,
+        id: FlowId,
+        interval: Option<Duration>,
+        now: Time,
+        entropy: &mut Entropy,
+    ) {
         let Some(flow) = self.table.get_mut(&id) else { return };
         let pong = flow.keep_alive.as_ref().map_or(Pong::NeverSeen, |old| old.pong);
         flow.keep_alive =
@@ -143,7 +154,9 @@ impl Flows {
 
     /// The peer answered a ping, or said anything else.
     pub(crate) fn heard(&mut self, id: FlowId, is_pong: bool) {
-        let Some(keep_alive) = self.table.get_mut(&id).and_then(|flow| flow.keep_alive.as_mut()) else { return };
+        let Some(keep_alive) = self.table.get_mut(&id).and_then(|flow| flow.keep_alive.as_mut()) else {
+            return;
+        };
         match keep_alive.pong {
             Pong::NeverSeen if !is_pong => {}
             Pong::NeverSeen | Pong::Seen | Pong::Awaited { .. } => keep_alive.pong = Pong::Seen,
@@ -211,7 +224,12 @@ mod tests {
     }
 
     fn info(id: FlowId, transport: Transport) -> FlowInfo {
-        FlowInfo { id, transport, local: ([127, 0, 0, 1], 5060).into(), remote: ([192, 0, 2, 1], 5060).into() }
+        FlowInfo {
+            id,
+            transport,
+            local: ([127, 0, 0, 1], 5060).into(),
+            remote: ([192, 0, 2, 1], 5060).into(),
+        }
     }
 
     #[test]

@@ -13,15 +13,39 @@
 //!
 //! Never: sockets, names looked up, clocks, randomness (a seed is handed in), codecs, devices.
 
+mod account;
+mod agent;
+mod calling;
 mod command;
+mod commands;
+mod delivery;
 mod event;
+mod flows;
+mod inbound;
+mod line;
+mod network;
 mod output;
+mod phone_call;
+mod registering;
 mod snapshot;
+mod wakes;
+mod waking;
 
+pub use account::AccountError;
+pub use agent::{Configuration, UserAgent};
 pub use command::{Command, MuteDirection};
 pub use event::{Event, Problem};
-pub use output::{FlowFailure, Input, MediaAnswer, MediaEvent, MediaRequest, Output};
+pub use output::{FlowFailure, Input, MediaAnswer, MediaEvent, MediaRequest, Output, Way};
 pub use snapshot::{
     AccountId, CallId, CallPhase, CallSnapshot, Direction, Encryption, EndedCall, PushStatus,
     RegistrationPhase, RegistrationSnapshot, Snapshot, WakeLeg,
 };
+
+/// What we call ourselves when the account has no `useragent`.
+pub(crate) const USER_AGENT: &str = concat!("Wakeline/", env!("CARGO_PKG_VERSION"));
+
+/// The methods that we serve, for Allow.
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER";
+
+/// The extensions that we know, for Supported.
+pub(crate) const SUPPORTED: &str = "100rel, timer, replaces, join, norefersub, outbound, gruu, path";

@@ -1,12 +1,14 @@
 //! What passes between the user agent and the I/O around it: requests out, facts in.
 
+use core::net::IpAddr;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wakeline_flow::{FlowId, FlowInfo, Hop, Received, Transmit};
 use wakeline_sip_resolve::{Answer, Question};
 
 use crate::command::MuteDirection;
-use crate::snapshot::{CallId, Encryption};
+use crate::snapshot::{AccountId, CallId, Encryption};
 
 /// Something the I/O is to do. Outputs are to be carried out in order.
 #[derive(Clone, PartialEq, Debug)]
@@ -50,6 +52,8 @@ pub enum MediaRequest {
         hold: bool,
         /// Whether addresses must be gathered anew (the network changed).
         fresh: bool,
+        /// How the description will travel.
+        way: Way,
     },
     /// Answer this offer; answered by [`Input::Described`].
     Answer {
@@ -57,6 +61,8 @@ pub enum MediaRequest {
         offer: Bytes,
         /// Whether we keep the far end on hold.
         hold: bool,
+        /// How the description will travel.
+        way: Way,
     },
     /// The far end answered our offer; a bad answer comes back as [`MediaAnswer::Refused`], a good one as
     /// [`MediaAnswer::Accepted`].
@@ -89,6 +95,17 @@ pub enum MediaRequest {
     },
     /// The call is over: free everything.
     Stop,
+}
+
+/// The flow on which a session description travels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Way {
+    /// Our address on it: where media is to come in, unless the media side knows better.
+    pub local: IpAddr,
+    /// Whether it is under TLS: keys must not travel in the clear (class S3).
+    pub secure: bool,
+    /// Whose call it is: the account's media settings hold.
+    pub account: AccountId,
 }
 
 /// Why a flow could not be opened or did not last.

@@ -1,0 +1,186 @@
+//! Getting requests to their next hop: resolve, open a flow, send; and the next hop when one is of no use (RFC 3263 §4.3).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wakeline_flow::{FlowId, Hop, Transport};
+use wakeline_sip_message::Message;
+use wakeline_sip_resolve::ResolutionId;
+use wakeline_sip_transaction::ClientKey;
+
+use wakeline_call::RequestId;
+
+use crate::snapshot::{AccountId, CallId};
+
+/// Whose request it is, and so who is told what becomes of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Owner {
+    /// An account's REGISTER.
+    Registration(AccountId),
+    /// A request of a call.
+    Call(CallId, RequestId),
+    /// An OPTIONS that a person asked for.
+    Options(u64),
+}
+
+/// What waits for a flow.
+#[derive(Clone, Debug)]
+pub(crate) enum Errand {
+    /// An account wants a flow to its edge, to register on.
+    Edge(AccountId),
+    /// A call is to be made once its flow is known.
+    Dial(CallId),
+    /// A request is to be sent in a transaction.
+    Request {
+        /// Whose it is.
+        owner: Owner,
+        /// The request, without Via.
+        request: Message,
+    },
+    /// An ACK to a 2xx is to be sent.
+    Ack(Message),
+}
+
+/// An errand and the hops that are left for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    /// What to do.
+    pub(crate) errand: Errand,
+    /// Of which account: its transports are used.
+    pub(crate) account: AccountId,
+    /// Hops not tried yet, best first.
+    pub(crate) hops: VecDeque<Hop>,
+    /// A request that is too large for a datagram goes over TCP first (RFC 3261 §18.1.1), and in a datagram when there is
+    /// no TCP.
+    pub(crate) any_size: bool,
+}
+
+/// Everything that is on its way to a hop, or waits for an answer from one.
+#[derive(Debug, Default)]
+pub(crate) struct Delivery {
+    resolving: BTreeMap<ResolutionId, Job>,
+    waiting: BTreeMap<FlowId, Vec<Job>>,
+    in_flight: BTreeMap<ClientKey, Job>,
+}
+
+impl Delivery {
+    /// Waits for a name.
+    pub(crate) fn resolve(&mut self, id: ResolutionId, job: Job) {
+        self.resolving.insert(id, job);
+    }
+
+    /// The name is known, or never will be.
+    pub(crate) fn resolved(&mut self, id: ResolutionId) -> Option<Job> {
+        self.resolving.remove(&id)
+    }
+
+    /// Waits for a flow to open.
+    pub(crate) fn wait_for(&mut self, flow: FlowId, job: Job) {
+        self.waiting.entry(flow).or_default().push(job);
+    }
+
+    /// The jobs that waited for a flow which is open now, or never will be.
+    pub(crate) fn flow_settled(&mut self, flow: FlowId) -> Vec<Job> {
+        self.waiting.remove(&flow).unwrap_or_default()
+    }
+
+    /// A request left in this transaction.
+    pub(crate) fn left(&mut self, key: ClientKey, job: Job) {
+        self.in_flight.insert(key, job);
+    }
+
+    /// The owner of a transaction.
+    pub(crate) fn owner(&self, key: ClientKey) -> Option<Owner> {
+        self.in_flight.get(&key).and_then(Job::owner)
+    }
+
+    /// The transaction is over; its job, for another hop.
+    pub(crate) fn over(&mut self, key: ClientKey) -> Option<Job> {
+        self.in_flight.remove(&key)
+    }
+
+    /// The transaction in which a request of this owner is out, if it has left.
+    pub(crate) fn key_of(&self, owner: Owner) -> Option<ClientKey> {
+        // The latest attempt counts: a retry with credentials leaves while the former transaction still absorbs copies.
+        self.in_flight.iter().rev().find(|(_, job)| job.owner() == Some(owner)).map(|(key, _)| *key)
+    }
+
+    /// The hops that are left for a request of this owner.
+    pub(crate) fn hops_left(&self, owner: Owner) -> VecDeque<Hop> {
+        self.key_of(owner)
+            .and_then(|key| self.in_flight.get(&key))
+            .map(|job| job.hops.clone())
+            .unwrap_or_default()
+    }
+
+    /// Drops what has not left yet for which `unwanted` says so; true when there was anything.
+    pub(crate) fn drop_unsent(&mut self, mut unwanted: impl FnMut(&Errand) -> bool) -> bool {
+        let before = self.unsent();
+        self.resolving.retain(|_, job| !unwanted(&job.errand));
+        for jobs in self.waiting.values_mut() {
+            jobs.retain(|job| !unwanted(&job.errand));
+        }
+        self.waiting.retain(|_, jobs| !jobs.is_empty());
+        before != self.unsent()
+    }
+
+    /// Whether nothing is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.resolving.is_empty() && self.waiting.is_empty() && self.in_flight.is_empty()
+    }
+
+    fn unsent(&self) -> usize {
+        self.resolving.len() + self.waiting.values().map(Vec::len).sum::<usize>()
+    }
+}
+
+impl Job {
+    /// A new job without hops.
+    pub(crate) fn new(errand: Errand, account: AccountId) -> Job {
+        Job { errand, account, hops: VecDeque::new(), any_size: false }
+    }
+
+    fn owner(&self) -> Option<Owner> {
+        match &self.errand {
+            Errand::Request { owner, .. } => Some(*owner),
+            Errand::Edge(_) | Errand::Dial(_) | Errand::Ack(_) => None,
+        }
+    }
+
+    /// The request grew too large for the datagram hop that was tried: TCP to the same place first, then a datagram of any
+    /// size.
+    pub(crate) fn leave_datagrams(&mut self, hop: Hop) {
+        let stream = Hop { transport: Transport::Tcp, ..hop.clone() };
+        self.hops.push_front(hop);
+        self.hops.push_front(stream);
+        self.any_size = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dial(call: u64) -> Job {
+        Job::new(Errand::Dial(CallId(call)), AccountId(0))
+    }
+
+    #[test]
+    fn what_has_not_left_can_be_dropped() {
+        let mut delivery = Delivery::default();
+        delivery.wait_for(FlowId(1), dial(1));
+        delivery.wait_for(FlowId(1), dial(2));
+        assert!(delivery.drop_unsent(|errand| matches!(errand, Errand::Dial(CallId(1)))));
+        assert!(!delivery.drop_unsent(|errand| matches!(errand, Errand::Dial(CallId(1)))));
+        assert_eq!(delivery.flow_settled(FlowId(1)).len(), 1);
+        assert!(delivery.is_empty());
+    }
+
+    #[test]
+    fn a_large_request_tries_tcp_and_then_any_datagram() {
+        let hop = Hop { transport: Transport::Udp, remote: ([192, 0, 2, 1], 5060).into(), server_name: None };
+        let mut job = dial(1);
+        job.leave_datagrams(hop.clone());
+        assert_eq!(job.hops.pop_front().map(|hop| hop.transport), Some(Transport::Tcp));
+        assert_eq!((job.hops.pop_front(), job.any_size), (Some(hop), true));
+    }
+}

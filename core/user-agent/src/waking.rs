@@ -1,0 +1,237 @@
+//! Sleeping and waking (RFC 8599 §4.1): pushes, what the gateway says of them, suspension, and changes of network.
+
+use std::time::Duration;
+
+use wakeline_call::{Announcement, Call, EndReason};
+use wakeline_flow::{FlowId, FlowInfo, Transport};
+use wakeline_push::{Payload, PayloadKind, PushParameters, WakeId, WakeState};
+
+use crate::agent::{Life, UserAgent};
+use crate::calling::MOST_CALLS;
+use crate::event::Event;
+use crate::snapshot::{AccountId, CallId, CallPhase, WakeLeg};
+use crate::wakes::Met;
+
+/// How long an announced call waits for its INVITE when the push does not say: as long as a gateway holds it.
+const WAIT: Duration = Duration::from_secs(20);
+/// What a push may ask for at the most.
+const LONGEST_WAIT: Duration = Duration::from_secs(55);
+
+impl UserAgent {
+    /// A push came in: the call is announced, and every binding refreshed on a fresh flow.
+    pub(crate) fn push_received(&mut self, text: &str) {
+        let payload = match Payload::from_json(text) {
+            Ok(payload) => payload,
+            Err(error) => {
+                // Whatever it was meant to say: somebody wants us to be there.
+                self.complain(
+                    None,
+                    None,
+                    format!("a push could not be read: {error}"),
+                    "it was taken as a wish to register",
+                );
+                return self.wake(None);
+            }
+        };
+        let account = AccountId(payload.account.unwrap_or(0));
+        match payload.kind {
+            PayloadKind::Call(wake) => {
+                let wait =
+                    payload.ttl.map_or(WAIT, |seconds| Duration::from_secs(seconds.into())).min(LONGEST_WAIT);
+                self.announced(wake, account, wait);
+                self.wake(Some(wake));
+            }
+            // A foreign server's push: the INVITE will tell which call it is.
+            PayloadKind::ForeignCall { .. } | PayloadKind::Refresh | PayloadKind::Unknown => self.wake(None),
+        }
+    }
+
+    fn announced(&mut self, wake: WakeId, account: AccountId, wait: Duration) {
+        match self.wakes.meet(wake) {
+            Met::Alive(id) => {
+                // The second push of one call, or one that the INVITE overtook: the shell hears of the same call again.
+                self.wake_step(id, WakeLeg::Push);
+                return self.changed(id);
+            }
+            // A push for a call that is over: the shell, which had to report it, is told its end once more.
+            Met::Over(record) => return self.tell(Event::CallEnded(*record)),
+            Met::New => {}
+        }
+        if self.calls.len() >= MOST_CALLS {
+            return self.complain(Some(account), None, "there are too many calls", "");
+        }
+        // An account that this phone does not have (any more): registered all the same, nothing is shown (row 26).
+        let Some(line) = self.line(account) else { return self.no_such_account(account) };
+        let config = line.identity().call_config(true);
+        let nowhere = FlowInfo {
+            id: FlowId(u64::MAX),
+            transport: Transport::Tls,
+            local: ([0, 0, 0, 0], 0).into(),
+            remote: ([0, 0, 0, 0], 0).into(),
+        };
+        // The dialog's real Contact is set when the flow is known; until then nothing is sent that carries one.
+        let Some(contact) = self.contact_for(account, &nowhere) else { return };
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        let entropy = self.entropy.fork();
+        let deadline = self.now + wait;
+        let session = Call::announced(self.now, config, contact, deadline, Announcement::default(), entropy);
+        self.wakes.begin(wake, id, self.now);
+        self.admit(id, account, wake, session, CallPhase::Announced);
+        self.wake_step(id, WakeLeg::Push);
+        self.changed(id);
+    }
+
+    /// Registers every account on a fresh flow, once (RFC 8599 §4.1.3).
+    fn wake(&mut self, wake: Option<WakeId>) {
+        if self.life == Life::Stopping {
+            return;
+        }
+        self.life = Life::Awake;
+        for place in 0..self.lines.len() {
+            self.wake_line(place, wake);
+        }
+    }
+
+    /// What the gateway says of our wakes.
+    pub(crate) fn wake_states(&mut self, states: &[(WakeId, WakeState)]) {
+        let now = self.now;
+        for (wake, state) in states {
+            let reason = match state {
+                WakeState::Pending => continue,
+                WakeState::Cancelled => EndReason::Cancelled,
+                WakeState::Elsewhere => EndReason::AnsweredElsewhere,
+                WakeState::Declined => EndReason::DeclinedElsewhere,
+                WakeState::Failed => {
+                    EndReason::Failed { code: None, why: "the gateway could not deliver the call".into() }
+                }
+                // A gateway that has just started knows nothing yet: asked once more (row 15).
+                WakeState::Unknown if !self.wakes.unknown_again(*wake) => continue,
+                WakeState::Unknown => EndReason::NeverArrived,
+            };
+            let Met::Alive(id) = self.wakes.meet(*wake) else { continue };
+            if let Some(session) = self.session(id) {
+                session.announced_over(now, reason);
+            }
+        }
+    }
+
+    /// A wake made a step; the first time is told.
+    pub(crate) fn wake_step(&mut self, id: CallId, leg: WakeLeg) {
+        let Some(wake_id) = self.calls.get(&id).and_then(|call| call.wake_id) else { return };
+        if self.wakes.step(wake_id, leg) {
+            self.tell(Event::Woken { wake_id, leg });
+        }
+    }
+
+    /// A step of every wake whose INVITE is still awaited.
+    pub(crate) fn pushed_wakes_step(&mut self, leg: WakeLeg) {
+        for wake_id in self.wakes.pushed() {
+            if self.wakes.step(wake_id, leg) {
+                self.tell(Event::Woken { wake_id, leg });
+            }
+        }
+    }
+
+    /// To the background: every flow is closed, every binding stays, nothing ticks. A live call keeps the phone awake.
+    pub(crate) fn suspend(&mut self) {
+        if self.has_live_call() {
+            return self.complain(
+                None,
+                None,
+                "there is a call: the phone stays awake",
+                "suspend when it has ended",
+            );
+        }
+        self.life = Life::Suspended;
+        self.suspend_lines();
+        for flow in self.flows.ids() {
+            self.close_flow(flow);
+        }
+    }
+
+    fn suspend_lines(&mut self) {
+        let now = self.now;
+        for place in 0..self.lines.len() {
+            self.lines[place].registration.suspend(now);
+            // The machine closes its flow by itself, and says so.
+            self.pump_line(place);
+            self.registration_changed(self.lines[place].identity().id);
+        }
+    }
+
+    /// In front again: old flows are taken for dead.
+    pub(crate) fn resume(&mut self) {
+        if matches!(self.life, Life::Suspended | Life::Off) {
+            self.life = Life::Awake;
+            for place in 0..self.lines.len() {
+                self.wake_line(place, None);
+            }
+        }
+    }
+
+    /// Another network: every flow is made anew, and live calls are moved (fault F1).
+    pub(crate) fn network_changed(&mut self) {
+        if matches!(self.life, Life::Suspended | Life::Stopping) {
+            return;
+        }
+        self.drop_flows();
+        self.life = Life::Awake;
+        for place in 0..self.lines.len() {
+            self.wake_line(place, None);
+        }
+    }
+
+    /// No network: nothing is tried.
+    pub(crate) fn network_lost(&mut self) {
+        self.drop_flows();
+        self.life = Life::Offline;
+        self.suspend_lines();
+    }
+
+    fn drop_flows(&mut self) {
+        for flow in self.flows.ids() {
+            self.close_flow(flow);
+            self.transactions.handle_flow_failed(self.now, flow);
+            self.calls_lost_flow(flow);
+        }
+    }
+
+    /// A binding has a new flow: the calls of its account move there.
+    pub(crate) fn move_calls(&mut self, account: AccountId, flow: &FlowInfo) {
+        let now = self.now;
+        let Some(contact) = self.contact_for(account, flow) else { return };
+        for call in self.calls.values_mut().filter(|call| call.account == account && call.flow.is_none()) {
+            call.flow = Some(flow.id);
+            if let Some(session) = call.session() {
+                session.moved(now, contact.clone());
+            }
+        }
+    }
+
+    /// The last call ended: a phone that was woken for it may sleep again when its shell says so.
+    pub(crate) fn after_call(&mut self) {
+        if self.calls.is_empty() {
+            self.flows_after_calls();
+        }
+    }
+
+    /// Flows that no account needs and no transaction uses are closed: strangers' and those of direct calls.
+    fn flows_after_calls(&mut self) {
+        for flow in self.flows.ids() {
+            let needed =
+                self.lines.iter().any(|line| line.trusts(flow)) || self.transactions.is_flow_used(flow);
+            if !needed && self.farewells.is_empty() {
+                self.close_flow(flow);
+            }
+        }
+    }
+
+    /// The platform's token, or none.
+    pub(crate) fn set_push(&mut self, push: Option<PushParameters>) {
+        self.push = push;
+        for place in 0..self.lines.len() {
+            self.token_changed(place);
+        }
+    }
+}
