@@ -92,13 +92,15 @@ fn parse_only(bytes: &Bytes) -> usize {
     black_box(Message::parse(bytes.clone()).unwrap()).len()
 }
 
+type Contestant = (&'static str, fn(&Bytes) -> usize);
+
 fn main() {
     // What `cargo test --benches` runs is one round, so that the bench is known to work.
     let short = !std::env::args().any(|arg| arg == "--bench");
     let (rounds, repeats) = if short { (1, 1) } else { (31, 4_000) };
     let bytes = Bytes::from(INVITE.as_bytes().to_vec());
     let _shared = bytes.clone();
-    let contestants: [(&str, fn(&Bytes) -> usize); 4] = [
+    let contestants: [Contestant; 4] = [
         ("wakeline, seven typed", ours),
         ("wakeline, index only", parse_only),
         ("rsip", rsip),

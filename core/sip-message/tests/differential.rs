@@ -52,7 +52,7 @@ fn rsip(bytes: &[u8]) -> Read {
 }
 
 fn rsipstack(bytes: &[u8]) -> Read {
-    use rsipstack::sip::prelude::{HeadersExt, ToTypedHeader, UntypedHeader};
+    use rsipstack::sip::prelude::{HeadersExt, ToTypedHeader};
     let request = rsipstack::sip::Request::try_from(bytes).unwrap();
     let cseq = request.cseq_header().unwrap().typed().unwrap();
     Read {
