@@ -1,0 +1,333 @@
+//! What the person, the shell, the network and time do to a registration.
+
+use wakeline_clock::Time;
+use wakeline_flow::{FlowId, FlowInfo};
+use wakeline_push::{PushParameters, WakeId};
+use wakeline_sip_auth::Credentials;
+
+use crate::event::{Cause, PushStatus};
+use crate::memory::OutboundSupport;
+use crate::recovery::Urgency;
+use crate::registration::{After, Goal, PROVEN, Registration, SLEPT, State, Then};
+
+impl Registration {
+    /// The account is to be registered. Also cuts a wait short.
+    pub fn start(&mut self, now: Time) {
+        match &self.state {
+            State::Idle | State::Suspended | State::Waiting { .. } | State::Stopped => {
+                self.open(self.bind_goal());
+            }
+            State::Opening(_) => self.open(self.bind_goal()),
+            State::Asking(asking) => match (asking.goal, self.then) {
+                (Goal::Remove | Goal::RemoveAll, _) => self.then = Then::Refresh,
+                (Goal::Bind | Goal::Replace, Then::Suspend | Then::Remove(_)) => self.then = Then::Stay,
+                // It is on its way.
+                (Goal::Bind | Goal::Replace, Then::Stay | Then::Refresh) => {}
+            },
+            State::Bound(flow) => {
+                let flow = *flow;
+                self.ask(now, self.bind_goal(), flow);
+            }
+        }
+    }
+
+    /// The binding is to be removed (RFC 3261 §10.2.2, RFC 8599 §4.1.2).
+    pub fn unregister(&mut self, now: Time) {
+        self.remove(now, Goal::Remove);
+    }
+
+    /// Every binding of the address of record is to be removed: `Contact: *`.
+    pub fn unregister_all(&mut self, now: Time) {
+        self.remove(now, Goal::RemoveAll);
+    }
+
+    fn remove(&mut self, now: Time, goal: Goal) {
+        self.wakes.clear();
+        match &self.state {
+            State::Bound(flow) => {
+                let flow = *flow;
+                self.ask(now, goal, flow);
+            }
+            State::Asking(_) => self.then = Then::Remove(goal),
+            // Nothing was bound, here or by a process before this one.
+            State::Idle | State::Stopped
+                if goal == Goal::Remove && self.binding.is_none() && !self.may_be_bound() =>
+            {
+                self.end_unregistered();
+            }
+            State::Idle | State::Stopped | State::Opening(_) | State::Suspended | State::Waiting { .. } => {
+                self.open(goal)
+            }
+        }
+    }
+
+    fn may_be_bound(&self) -> bool {
+        self.remembered().expires_at.is_some()
+    }
+
+    /// The app goes to the background: the flow is closed, the binding stays, nothing ticks (RFC 8599 §4.1.3). A REGISTER
+    /// that is out is waited for.
+    pub fn suspend(&mut self, _now: Time) {
+        match &self.state {
+            State::Idle | State::Stopped | State::Suspended => {}
+            State::Asking(_) => match self.then {
+                Then::Stay | Then::Refresh | Then::Suspend => self.then = Then::Suspend,
+                Then::Remove(_) => {}
+            },
+            State::Opening(Goal::Remove | Goal::RemoveAll) => {}
+            State::Opening(Goal::Bind | Goal::Replace) | State::Waiting { .. } | State::Bound(_) => {
+                self.drop_flows();
+                self.state = State::Suspended;
+            }
+        }
+    }
+
+    /// The app is in front again: the old socket is taken for dead, one REGISTER leaves on a fresh flow.
+    pub fn resume(&mut self, now: Time) {
+        match &self.state {
+            // A push was quicker: its REGISTER is on a fresh flow, or has just been answered there.
+            State::Asking(_) if self.is_fresh(now) => match self.then {
+                Then::Suspend => self.then = Then::Stay,
+                Then::Stay | Then::Refresh | Then::Remove(_) => {}
+            },
+            State::Bound(_) if self.is_fresh(now) => {}
+            State::Asking(_)
+            | State::Bound(_)
+            | State::Idle
+            | State::Opening(_)
+            | State::Suspended
+            | State::Waiting { .. }
+            | State::Stopped => self.renew(now),
+        }
+    }
+
+    /// Whether the flow in use was opened for the attempt under way, or has carried an answer just now.
+    fn is_fresh(&self, now: Time) -> bool {
+        let proven = |flow: FlowId| {
+            self.binding.as_ref().is_some_and(|old| old.flow == flow && now.since(old.proven_at) <= PROVEN)
+        };
+        match &self.state {
+            State::Asking(asking) => {
+                let old = self.binding.as_ref().is_some_and(|old| old.flow == asking.flow.id);
+                !old || proven(asking.flow.id)
+            }
+            State::Bound(flow) => proven(flow.id),
+            State::Idle | State::Opening(_) | State::Suspended | State::Waiting { .. } | State::Stopped => {
+                false
+            }
+        }
+    }
+
+    /// The network changed: as [`Registration::resume`].
+    pub fn network_changed(&mut self, now: Time) {
+        if !matches!(self.state, State::Suspended) {
+            self.renew(now);
+        }
+    }
+
+    /// A push came: REGISTER at once on a fresh flow, naming the call that woke us (RFC 8599 §4.1.3). Further pushes join
+    /// the attempt that is under way.
+    pub fn wake(&mut self, now: Time, wake: Option<WakeId>) {
+        if let Some(wake) = wake {
+            self.note_wake(wake);
+        }
+        match &self.state {
+            // It will carry the id, or the one after it will.
+            State::Opening(_) => self.open(self.bind_goal()),
+            State::Asking(asking) if asking.goal == Goal::Bind && !self.is_fresh(now) => self.renew(now),
+            State::Asking(_) => match self.then {
+                Then::Suspend | Then::Stay => self.then = Then::Stay,
+                Then::Refresh | Then::Remove(_) => {}
+            },
+            State::Bound(flow) => {
+                let flow = *flow;
+                if self.is_fresh(now) {
+                    self.ask(now, self.bind_goal(), flow);
+                } else {
+                    self.renew(now);
+                }
+            }
+            State::Idle | State::Suspended | State::Waiting { .. } | State::Stopped => {
+                self.open(self.bind_goal());
+            }
+        }
+    }
+
+    /// Starts over on a fresh flow, whatever was under way. A removal stays one.
+    fn renew(&mut self, _now: Time) {
+        match &self.state {
+            State::Idle | State::Stopped => {}
+            State::Opening(_) => {}
+            State::Bound(flow) => {
+                // It serves until the new one is bound: an INVITE may still come on it.
+                self.leaving = Some(flow.id);
+                self.open(self.bind_goal());
+            }
+            State::Asking(asking) => {
+                let goal = match (asking.goal, self.then) {
+                    (_, Then::Remove(goal)) => goal,
+                    (goal @ (Goal::Remove | Goal::RemoveAll), _) => goal,
+                    (Goal::Bind | Goal::Replace, Then::Stay | Then::Refresh | Then::Suspend) => {
+                        self.bind_goal()
+                    }
+                };
+                let wakes = asking.wakes.clone();
+                self.drop_flows();
+                for wake in wakes {
+                    self.note_wake(wake);
+                }
+                self.then = Then::Stay;
+                self.open(goal);
+            }
+            State::Suspended | State::Waiting { .. } => self.open(self.bind_goal()),
+        }
+    }
+
+    /// The platform's token, or that there is none any more. A new one replaces the old one's binding; where the
+    /// registrar cannot do that, the old Contact is removed first (RFC 8599 §4.1.2, RFC 5626 §6).
+    pub fn set_push(&mut self, now: Time, push: Option<PushParameters>) {
+        if self.push == push {
+            return;
+        }
+        let refused = self.push_status == PushStatus::Refused;
+        self.push = push;
+        if refused {
+            // Another service may be served.
+            self.push_status = PushStatus::NotAsked;
+        }
+        if self.registered_push.as_ref() == self.wanted_push() {
+            return;
+        }
+        match &self.state {
+            // Carried by the attempt that starts next.
+            State::Idle | State::Stopped | State::Opening(_) => {}
+            State::Waiting { after: After::Failure | After::LostFlow, .. } => {}
+            State::Asking(asking) => {
+                let late = asking.goal == Goal::Bind && asking.push.as_ref() != self.wanted_push();
+                match self.then {
+                    Then::Stay if late => self.then = Then::Refresh,
+                    Then::Stay | Then::Refresh | Then::Suspend | Then::Remove(_) => {}
+                }
+            }
+            State::Bound(flow) => {
+                let flow = *flow;
+                self.ask(now, self.bind_goal(), flow);
+            }
+            // A rotated token must reach the registrar, or no push will find us.
+            State::Suspended => self.open(self.bind_goal()),
+        }
+    }
+
+    /// New credentials; the account is registered with them at once if it is to be registered at all.
+    pub fn set_credentials(&mut self, now: Time, credentials: Credentials) {
+        self.config.credentials = credentials;
+        self.session.clear();
+        if matches!(self.state, State::Stopped | State::Waiting { .. }) {
+            self.start(now);
+        }
+    }
+
+    /// The flow that was asked for is open.
+    pub fn flow_opened(&mut self, now: Time, flow: FlowInfo) {
+        match &self.state {
+            State::Opening(goal) => {
+                let goal = *goal;
+                self.ask(now, goal, flow);
+            }
+            // Nobody wants it any more.
+            State::Idle
+            | State::Asking(_)
+            | State::Bound(_)
+            | State::Suspended
+            | State::Waiting { .. }
+            | State::Stopped => self.close(flow.id),
+        }
+    }
+
+    /// No flow to the edge could be opened, on any hop.
+    pub fn flow_not_opened(&mut self, now: Time) {
+        match &self.state {
+            State::Opening(Goal::Remove | Goal::RemoveAll) => self.end_unregistered(),
+            State::Opening(Goal::Bind | Goal::Replace) => {
+                self.fail(now, None, Cause::NoFlow, Urgency::Ordinary, None);
+            }
+            State::Idle
+            | State::Asking(_)
+            | State::Bound(_)
+            | State::Suspended
+            | State::Waiting { .. }
+            | State::Stopped => {}
+        }
+    }
+
+    /// A flow broke.
+    pub fn flow_lost(&mut self, now: Time, flow: FlowId) {
+        if self.leaving == Some(flow) {
+            self.leaving = None;
+            return;
+        }
+        match &self.state {
+            State::Bound(bound) if bound.id == flow => {
+                let at = self.recovery.after_loss(now, &self.config.recovery, &mut self.entropy);
+                self.state = State::Waiting { at, after: After::LostFlow };
+            }
+            State::Asking(asking) if asking.flow.id == flow => self.transport_failed(now),
+            State::Bound(_)
+            | State::Asking(_)
+            | State::Idle
+            | State::Opening(_)
+            | State::Suspended
+            | State::Waiting { .. }
+            | State::Stopped => {}
+        }
+    }
+
+    /// The REGISTER's transaction ended without a final response.
+    pub fn timed_out(&mut self, now: Time) {
+        self.unanswered(now, Cause::TimedOut);
+    }
+
+    /// The REGISTER could not be sent, or its flow broke.
+    pub fn transport_failed(&mut self, now: Time) {
+        self.unanswered(now, Cause::NoFlow);
+    }
+
+    fn unanswered(&mut self, now: Time, cause: Cause) {
+        if !matches!(self.state, State::Asking(_)) {
+            return;
+        }
+        if let State::Asking(asking) = core::mem::replace(&mut self.state, State::Idle) {
+            self.fail(now, Some(*asking), cause, Urgency::Ordinary, None);
+        }
+    }
+
+    /// The deadline of [`Registration::poll_timeout`] has come, perhaps long ago.
+    pub fn handle_timeout(&mut self, now: Time) {
+        match &self.state {
+            State::Bound(flow) => {
+                let flow = *flow;
+                let Some(due) = self.binding.as_ref().map(|binding| binding.refresh_at) else { return };
+                if due > now {
+                    return;
+                }
+                if now.since(due) > SLEPT {
+                    self.renew(now);
+                } else {
+                    self.ask(now, self.bind_goal(), flow);
+                }
+            }
+            State::Waiting { at, .. } if *at <= now => self.open(self.bind_goal()),
+            State::Waiting { .. }
+            | State::Idle
+            | State::Opening(_)
+            | State::Asking(_)
+            | State::Suspended
+            | State::Stopped => {}
+        }
+    }
+
+    /// Whether the registrar can replace a binding by its instance (RFC 5626 §6).
+    pub fn outbound_support(&self) -> OutboundSupport {
+        self.outbound
+    }
+}
