@@ -1,7 +1,6 @@
 //! What of a message may stand in a log.
 
-/// Replaces the values of secret parameters (RFC 8599 `pn-prid`, `pn-param`; passwords in URIs stay the reader's
-/// business) by `…`.
+/// Replaces the value of every `pn-prid` (RFC 8599) by `…`.
 pub(crate) fn line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

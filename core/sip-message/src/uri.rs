@@ -268,7 +268,7 @@ impl fmt::Display for Uri<'_> {
     }
 }
 
-/// Push parameters and passwords are secrets (RFC 8599 §10), so the text shows them as `…`.
+/// The push token is a secret (RFC 8599 §10) and shows as `…`. A password in the URI is not hidden.
 impl fmt::Debug for Uri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", crate::redact::line(self.text).escape_debug())
