@@ -87,10 +87,8 @@ impl Registrar {
         }
         match way.to {
             Destination::Nowhere(code) => Err(Refused::code(code)),
-            Destination::Us => Err(Refused::code(match request.method() {
-                Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify => 481,
-                _ => 404,
-            })),
+            // Within a dialog that we have no part in: there is none (RFC 3261 §12.2.2).
+            Destination::Us => Err(Refused::code(if request.to_tag().is_some() { 481 } else { 404 })),
             Destination::Party(Party::Flow(target)) => {
                 let device = Device(target.0);
                 let mut context = self.context(now, key, request, flow, &way, kind, &admitted, None);

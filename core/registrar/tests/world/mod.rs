@@ -1,5 +1,5 @@
 //! A gateway, phones and callers on one virtual clock: messages are written by hand, outputs are collected in order.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use wakeline_registrar::{
     TrustedPeer,
 };
 use wakeline_secret::Secret;
-use wakeline_sip_auth::{Credentials, Session};
+use wakeline_sip_auth::{Asker, Credentials, Session};
 use wakeline_sip_message::{Builder, Message, Method, Name};
 
 pub const DOMAIN: &str = "voice.example.org";
@@ -196,6 +196,7 @@ pub struct Phone {
     pub token: String,
     pub flow: FlowInfo,
     pub session: Session,
+    pub credentials: Credentials,
     pub entropy: Entropy,
     pub cseq: u32,
     pub call_id: String,
@@ -204,7 +205,12 @@ pub struct Phone {
 }
 
 impl Phone {
-    pub fn new(world: &mut World, user: &'static str, instance: &'static str, provider: &'static str) -> Phone {
+    pub fn new(
+        world: &mut World,
+        user: &'static str,
+        instance: &'static str,
+        provider: &'static str,
+    ) -> Phone {
         let flow = world.open(Transport::Tls, "192.0.2.10");
         Phone {
             user,
@@ -212,10 +218,8 @@ impl Phone {
             provider,
             token: format!("{user}TokenOf:{}", &instance[10..18]),
             flow,
-            session: Session::new(
-                [DOMAIN.to_owned()],
-                Credentials::password(user, Secret::from(format!("password of {user}"))),
-            ),
+            session: Session::new(),
+            credentials: Credentials::password(user, Secret::from(format!("password of {user}"))),
             entropy: Entropy::from_number(7),
             cseq: 0,
             call_id: format!("reg-{user}-{}", &instance[10..18]),
@@ -227,7 +231,9 @@ impl Phone {
     pub fn contact(&self) -> String {
         let push = match self.provider {
             "" => String::new(),
-            "apns" => format!(";pn-provider=apns;pn-param=AB12CD34EF.org.example.voice.voip;pn-prid={}", self.token),
+            "apns" => {
+                format!(";pn-provider=apns;pn-param=AB12CD34EF.org.example.voice.voip;pn-prid={}", self.token)
+            }
             provider => format!(";pn-provider={provider};pn-param=acme-voice-prod;pn-prid={}", self.token),
         };
         format!(
@@ -241,7 +247,15 @@ impl Phone {
         self.cseq += 1;
         let uri = format!("sip:{DOMAIN}");
         let mut builder = Builder::request(Method::Register, &uri)
-            .header(Name::Via, format!("SIP/2.0/{} {};branch={};rport", self.flow.transport, self.flow.remote, world.branch()))
+            .header(
+                Name::Via,
+                format!(
+                    "SIP/2.0/{} {};branch={};rport",
+                    self.flow.transport,
+                    self.flow.remote,
+                    world.branch()
+                ),
+            )
             .header(Name::From, format!("<sip:{}@{DOMAIN}>;tag=reg", self.user))
             .header(Name::To, format!("<sip:{}@{DOMAIN}>", self.user))
             .header(Name::CallId, &self.call_id)
@@ -252,7 +266,9 @@ impl Phone {
         for (name, value) in &self.extra {
             builder = builder.header_text(name, value);
         }
-        for (name, value) in self.session.authorize(Method::Register.as_str(), &uri, b"", &mut self.entropy) {
+        for (name, value) in
+            self.session.authorize(&Method::Register, &uri, b"", &self.credentials, &mut self.entropy)
+        {
             builder = builder.header(name, value);
         }
         builder.build().unwrap()
@@ -269,14 +285,18 @@ impl Phone {
             let request = self.register_request(world, expires);
             world.receive(self.flow, &request);
             let out = world.take();
-            let answer = sent(&out, self.flow).into_iter().find(|m| m.status().is_some() && m.method() == Method::Register);
+            let answer = sent(&out, self.flow)
+                .into_iter()
+                .find(|m| m.status().is_some() && m.method() == Method::Register);
             let answer = answer.expect("an answer").clone();
             all.extend(out);
             if answer.status() == Some(401) {
-                self.session.on_challenge(&answer).expect("a challenge that can be answered");
+                self.session
+                    .on_challenge(&request, &answer, &self.credentials, Asker::Configured)
+                    .expect("a challenge that can be answered");
                 continue;
             }
-            self.session.on_success(&answer);
+            self.session.on_success(&request, &answer, &self.credentials).expect("a proof that holds");
             return (all, round);
         }
         panic!("no end of challenges");
