@@ -8,7 +8,7 @@ use wakeline_sip_auth::Credentials;
 use crate::event::{Cause, PushStatus};
 use crate::memory::OutboundSupport;
 use crate::recovery::Urgency;
-use crate::registration::{After, Goal, PROVEN, Registration, SLEPT, State, Then};
+use crate::registration::{After, Goal, Opener, PROVEN, Registration, SLEPT, State, Then};
 
 impl Registration {
     /// The account is to be registered. Also cuts a wait short.
@@ -229,6 +229,7 @@ impl Registration {
 
     /// The flow that was asked for is open.
     pub fn flow_opened(&mut self, now: Time, flow: FlowInfo) {
+        self.opener = Opener::Rests;
         match &self.state {
             State::Opening(goal) => {
                 let goal = *goal;
@@ -244,8 +245,10 @@ impl Registration {
         }
     }
 
-    /// No flow to the edge could be opened, on any hop.
+    /// No flow to the edge could be opened, on any hop; or the attempt was given up, as it should be at a suspension and
+    /// a change of network.
     pub fn flow_not_opened(&mut self, now: Time) {
+        self.opener = Opener::Rests;
         match &self.state {
             State::Opening(Goal::Remove | Goal::RemoveAll) => self.end_unregistered(),
             State::Opening(Goal::Bind | Goal::Replace) => {

@@ -67,6 +67,13 @@ pub(crate) enum State {
     Stopped,
 }
 
+/// Whether a flow is being opened for us; also after nobody wants it any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Opener {
+    Rests,
+    Asked,
+}
+
 /// What a wait follows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum After {
@@ -107,6 +114,7 @@ pub struct Registration {
     instance: String,
     min_expires: u32,
     pub(crate) state: State,
+    pub(crate) opener: Opener,
     pub(crate) then: Then,
     pub(crate) binding: Option<Binding>,
     /// The old flow of a binding that is being moved; it ends when the new one is bound.
@@ -168,6 +176,7 @@ impl Registration {
             cseq: memory.cseq,
             min_expires: memory.min_expires,
             state: State::Idle,
+            opener: Opener::Rests,
             then: Then::Stay,
             binding: None,
             leaving: None,
@@ -323,7 +332,8 @@ impl Registration {
     /// Asks for a new flow, on which the attempt then starts.
     pub(crate) fn open(&mut self, goal: Goal) {
         // One flow at a time: what is being opened serves the newest goal.
-        if !matches!(self.state, State::Opening(_)) {
+        if self.opener == Opener::Rests {
+            self.opener = Opener::Asked;
             self.outputs.push_back(Output::OpenFlow);
         }
         self.state = State::Opening(goal);
@@ -589,6 +599,9 @@ impl Registration {
     }
 
     pub(crate) fn end_unregistered(&mut self) {
+        if let Some(leaving) = self.leaving.take() {
+            self.close(leaving);
+        }
         self.state = State::Idle;
         self.then = Then::Stay;
         self.binding = None;
