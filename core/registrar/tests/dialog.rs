@@ -1,0 +1,378 @@
+//! Callers, dialogs, quotas, and what is not relayed.
+
+mod world;
+
+use std::time::Duration;
+
+use wakeline_flow::{FlowInfo, Transport};
+use wakeline_sip_auth::{Asker, Credentials, Session};
+use wakeline_sip_message::{Builder, Message, Method, Name};
+use world::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A call of the trunk to mia that has been answered.
+struct Call {
+    world: World,
+    mia: Phone,
+    trunk: Trunk,
+    /// As the phone got it.
+    invite: Message,
+    /// As the caller got it.
+    ok: Message,
+}
+
+fn call() -> Call {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    let trunk = Trunk::new(&mut world);
+    world.take();
+    trunk.invite(&mut world, "mia", "call-1");
+    let invite = requests(&world.take(), mia.flow, &Method::Invite)[0].clone();
+    mia.answer(&mut world, &invite, 200);
+    let out = world.take();
+    let ok = sent(&out, trunk.flow).into_iter().find(|m| m.status() == Some(200)).unwrap().clone();
+    Call { world, mia, trunk, invite, ok }
+}
+
+impl Call {
+    /// A request of the caller within the dialog.
+    fn from_caller(&mut self, method: Method, cseq: u32) -> Message {
+        let uri = self.ok.contact().unwrap().unwrap().uri().as_str().to_owned();
+        let routes: Vec<&str> = self.ok.headers(Name::RecordRoute).collect();
+        let via = format!("SIP/2.0/TCP {};branch={}", self.trunk.flow.remote, self.world.branch());
+        Builder::request(method.clone(), uri)
+            .header(Name::Via, via)
+            .headers(routes.iter().rev().map(|route| (Name::Route, *route)))
+            .header(Name::From, &self.trunk.from)
+            .copy(&self.ok, Name::To)
+            .copy(&self.ok, Name::CallId)
+            .header(Name::CSeq, format!("{cseq} {method}"))
+            .build()
+            .unwrap()
+    }
+
+    /// A request of the phone within the dialog.
+    fn from_phone(&mut self, method: Method, cseq: u32) -> Message {
+        let uri = self.invite.contact().unwrap().unwrap().uri().as_str().to_owned();
+        let via = format!("SIP/2.0/TLS {};branch={}", self.mia.flow.remote, self.world.branch());
+        Builder::request(method.clone(), uri)
+            .header(Name::Via, via)
+            .headers(self.invite.headers(Name::RecordRoute).map(|route| (Name::Route, route)))
+            .header(Name::From, self.ok.header(Name::To).unwrap())
+            .header(Name::To, &self.trunk.from)
+            .copy(&self.ok, Name::CallId)
+            .header(Name::CSeq, format!("{cseq} {method}"))
+            .build()
+            .unwrap()
+    }
+}
+
+#[test]
+fn dialog_goes_both_ways_over_the_recorded_route() {
+    let mut call = call();
+    assert_eq!(call.invite.record_routes().count(), 2);
+    let ack = call.from_caller(Method::Ack, 1);
+    call.world.receive(call.trunk.flow, &ack);
+    let out = call.world.take();
+    let ack = requests(&out, call.mia.flow, &Method::Ack)[0];
+    assert_eq!((ack.routes().count(), ack.vias().count()), (0, 2));
+    for (method, cseq) in [(Method::Info, 2), (Method::Update, 3), (Method::Refer, 4)] {
+        let request = call.from_caller(method.clone(), cseq);
+        call.world.receive(call.trunk.flow, &request);
+        let found = requests(&call.world.take(), call.mia.flow, &method)[0].clone();
+        assert_eq!(found.record_routes().count(), 0);
+        call.mia.answer(&mut call.world, &found, 200);
+        assert_eq!(final_status(&call.world.take(), call.trunk.flow), Some(200));
+    }
+    let bye = call.from_phone(Method::Bye, 1);
+    call.world.receive(call.mia.flow, &bye);
+    let out = call.world.take();
+    let bye = requests(&out, call.trunk.flow, &Method::Bye)[0];
+    assert_eq!(bye.routes().count(), 0);
+    let response = Builder::response(bye, 200, "").build().unwrap();
+    call.world.receive(call.trunk.flow, &response);
+    assert_eq!(final_status(&call.world.take(), call.mia.flow), Some(200));
+}
+
+#[test]
+fn bye_to_a_sleeping_party_is_answered_after_five_seconds_and_still_delivered() {
+    let mut call = call();
+    call.world.close(call.mia.flow);
+    let bye = call.from_caller(Method::Bye, 2);
+    call.world.receive(call.trunk.flow, &bye);
+    let out = call.world.take();
+    assert_eq!(pushes(&out).len(), 1);
+    assert_eq!(final_status(&out, call.trunk.flow), None);
+    call.world.pass(5 * SECOND);
+    assert_eq!(final_status(&call.world.take(), call.trunk.flow), Some(200));
+    let (out, _) = call.mia.wake(&mut call.world, "192.0.2.20");
+    let bye = requests(&out, call.mia.flow, &Method::Bye)[0].clone();
+    call.mia.answer(&mut call.world, &bye, 200);
+    assert!(sent(&call.world.take(), call.trunk.flow).is_empty(), "answered already");
+    call.world.pass(Duration::from_secs(100));
+    assert_eq!(call.world.gateway.gauges().contexts, 0);
+}
+
+#[test]
+fn reinvite_to_a_sleeping_party_fails_the_transaction_only() {
+    let mut call = call();
+    call.world.close(call.mia.flow);
+    let info = call.from_caller(Method::Info, 2);
+    call.world.receive(call.trunk.flow, &info);
+    call.world.pass(8 * SECOND);
+    assert_eq!(final_status(&call.world.take(), call.trunk.flow), Some(503));
+    let reinvite = call.from_caller(Method::Invite, 3);
+    call.world.receive(call.trunk.flow, &reinvite);
+    call.world.pass(20 * SECOND);
+    assert_eq!(final_status(&call.world.take(), call.trunk.flow), Some(503));
+}
+
+#[test]
+fn purr_in_the_request_uri_finds_the_sleeping_device() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    let (out, _) = mia.register(&mut world);
+    let ok = sent(&out, mia.flow).into_iter().find(|m| m.status() == Some(200)).unwrap();
+    let caps = wakeline_push::FeatureCaps::read(ok.header(Name::FeatureCaps).unwrap());
+    let purr = caps[0].purr.clone().unwrap();
+    world.close(mia.flow);
+    world.take();
+    let trunk = Trunk::new(&mut world);
+    let uri = format!("sip:mia@{DOMAIN};gr=urn:uuid:0;pn-purr={purr}");
+    let bye = trunk.request(&mut world, Method::Bye, &uri, "old-call");
+    let bye = bye.edit().replace(Name::To, format!("<{uri}>;tag=there")).finish().unwrap();
+    world.receive(trunk.flow, &bye);
+    assert_eq!(pushes(&world.take()).len(), 1);
+}
+
+#[test]
+fn gruu_goes_to_its_device_alone() {
+    let mut world = World::new();
+    let mut one = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    let mut two = Phone::new(&mut world, "mia", INSTANCE_B, "fcm");
+    one.register(&mut world);
+    let (out, _) = two.register(&mut world);
+    let ok = sent(&out, two.flow).into_iter().find(|m| m.status() == Some(200)).unwrap().clone();
+    let contacts = ok.contacts().unwrap();
+    let own = contacts.list().iter().find(|contact| contact.pub_gruu().is_some()).unwrap();
+    let trunk = Trunk::new(&mut world);
+    for (number, gruu) in [own.pub_gruu().unwrap(), own.temp_gruu().unwrap()].iter().enumerate() {
+        let invite = trunk.request(&mut world, Method::Invite, gruu, &format!("gruu-{number}"));
+        world.receive(trunk.flow, &invite);
+        let out = world.take();
+        assert_eq!(requests(&out, two.flow, &Method::Invite).len(), 1, "{gruu}");
+        assert!(requests(&out, one.flow, &Method::Invite).is_empty());
+    }
+}
+
+/// An INVITE of a local user, through the challenge.
+fn local_invite(world: &mut World, flow: FlowInfo, from: &str, as_user: &str, to: &str) -> Vec<Out> {
+    let credentials =
+        Credentials::password(as_user, wakeline_secret::Secret::from(format!("password of {as_user}")));
+    let mut session = Session::new();
+    let mut entropy = wakeline_entropy::Entropy::from_number(3);
+    let uri = format!("sip:{to}@{DOMAIN}");
+    let mut all = Vec::new();
+    for cseq in 1..=2 {
+        let mut builder = Builder::request(Method::Invite, &uri)
+            .header(Name::Via, format!("SIP/2.0/TLS {};branch={}", flow.remote, world.branch()))
+            .header(Name::From, format!("<sip:{from}@{DOMAIN}>;tag=local"))
+            .header(Name::To, format!("<{uri}>"))
+            .header(Name::CallId, "local-call")
+            .header(Name::CSeq, format!("{cseq} INVITE"))
+            .header(
+                Name::Contact,
+                format!("<sip:{from}@{};transport=tls;pn-provider=fcm;pn-prid=leak>", flow.remote),
+            );
+        for (name, value) in session.authorize(&Method::Invite, &uri, b"", &credentials, &mut entropy) {
+            builder = builder.header(name, value);
+        }
+        let request = builder.build().unwrap();
+        world.receive(flow, &request);
+        let out = world.take();
+        let challenge = sent(&out, flow).into_iter().find(|m| m.status() == Some(407)).cloned();
+        all.extend(out);
+        let Some(challenge) = challenge else { break };
+        assert!(pushes(&all).is_empty(), "no push before the caller is known");
+        session.on_challenge(&request, &challenge, &credentials, Asker::Configured).unwrap();
+    }
+    all
+}
+
+#[test]
+fn local_caller_is_challenged_and_leaks_nothing() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    let flow = world.open(Transport::Tls, "192.0.2.50");
+    world.take();
+    let out = local_invite(&mut world, flow, "ben", "ben", "mia");
+    assert_eq!(statuses(&out, flow), [100, 407, 100]);
+    let invite = requests(&out, mia.flow, &Method::Invite)[0];
+    let text = String::from_utf8(invite.to_bytes().to_vec()).unwrap();
+    assert!(!text.contains("pn-prid") && !text.contains("Proxy-Authorization"), "{text}");
+}
+
+#[test]
+fn s24_unknown_callers_wake_nobody_and_learn_nothing() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    world.close(mia.flow);
+    let flow = world.open(Transport::Udp, "192.0.2.66");
+    world.take();
+    let mut answers = Vec::new();
+    for user in ["mia", "nobody"] {
+        let stranger = Trunk { flow, from: "<sip:x@evil.example>;tag=1".into() };
+        stranger.invite(&mut world, user, user);
+        let out = world.take();
+        assert!(pushes(&out).is_empty());
+        answers.push(statuses(&out, flow));
+    }
+    assert_eq!(answers[0], [100, 403]);
+    assert_eq!(answers[0], answers[1]);
+    // Somebody else's name with one's own password.
+    let out = local_invite(&mut world, flow, "ben", "eve", "mia");
+    assert_eq!(statuses(&out, flow).last(), Some(&403));
+    assert!(pushes(&out).is_empty());
+}
+
+#[test]
+fn s24_six_wakes_a_minute_then_busy() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    world.close(mia.flow);
+    let trunk = Trunk::new(&mut world);
+    world.take();
+    let mut ends = Vec::new();
+    for number in 0..8 {
+        trunk.invite(&mut world, "mia", &format!("flood-{number}"));
+        let out = world.take();
+        ends.push((pushes(&out).len(), final_status(&out, trunk.flow)));
+    }
+    assert_eq!(ends[..6], [(1, None); 6]);
+    assert_eq!(ends[6..], [(0, Some(486)); 2]);
+}
+
+#[test]
+fn s28_no_relay_no_loop() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    let trunk = Trunk::new(&mut world);
+    world.take();
+    let invite = trunk.request(&mut world, Method::Invite, "sip:victim@third.example", "relay-1");
+    world.receive(trunk.flow, &invite);
+    assert_eq!(final_status(&world.take(), trunk.flow), Some(403));
+    let routed = trunk.request(&mut world, Method::Invite, &format!("sip:mia@{DOMAIN}"), "relay-2");
+    let routed = routed.edit().prepend(Name::Route, "<sip:third.example;lr>").finish().unwrap();
+    world.receive(trunk.flow, &routed);
+    assert_eq!(final_status(&world.take(), trunk.flow), Some(403));
+    let tired = trunk.request(&mut world, Method::Invite, &format!("sip:mia@{DOMAIN}"), "relay-3");
+    let tired = tired.edit().replace(Name::MaxForwards, 0).finish().unwrap();
+    world.receive(trunk.flow, &tired);
+    assert_eq!(final_status(&world.take(), trunk.flow), Some(483));
+    // It comes back to us while it is still in progress.
+    let circle = trunk.invite(&mut world, "mia", "relay-4");
+    world.take();
+    let again = circle
+        .edit()
+        .prepend(Name::Via, "SIP/2.0/TCP 198.51.100.7:5060;branch=z9hG4bKother")
+        .finish()
+        .unwrap();
+    world.receive(trunk.flow, &again);
+    assert_eq!(final_status(&world.take(), trunk.flow), Some(482));
+}
+
+#[test]
+fn s28_forged_route_names_lead_nowhere() {
+    let mut world = World::new();
+    let trunk = Trunk::new(&mut world);
+    for name in ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "x", ""] {
+        let request = trunk.request(&mut world, Method::Bye, "sip:a@third.example", &format!("forged{name}"));
+        let at = if name.is_empty() { "" } else { "@" };
+        let request = request
+            .edit()
+            .prepend(Name::Route, format!("<sip:{name}{at}{DOMAIN};lr>"))
+            .replace(Name::To, "<sip:a@third.example>;tag=1")
+            .finish()
+            .unwrap();
+        world.receive(trunk.flow, &request);
+        assert_eq!(final_status(&world.take(), trunk.flow), Some(403));
+    }
+}
+
+#[test]
+fn options_to_us_and_unknown_users() {
+    let mut world = World::new();
+    let trunk = Trunk::new(&mut world);
+    let options = trunk.request(&mut world, Method::Options, &format!("sip:{DOMAIN}"), "o-1");
+    world.receive(trunk.flow, &options);
+    assert_eq!(final_status(&world.take(), trunk.flow), Some(200));
+    trunk.invite(&mut world, "nobody", "n-1");
+    assert_eq!(final_status(&world.take(), trunk.flow), Some(404));
+    trunk.invite(&mut world, "ben", "n-2");
+    assert_eq!(final_status(&world.take(), trunk.flow), Some(480), "no binding");
+}
+
+#[test]
+fn drain_holds_nothing_new() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    world.close(mia.flow);
+    let trunk = Trunk::new(&mut world);
+    trunk.invite(&mut world, "mia", "before");
+    world.gateway.drain();
+    world.take();
+    trunk.invite(&mut world, "mia", "after");
+    let out = world.take();
+    assert_eq!(final_status(&out, trunk.flow), Some(503));
+    assert!(pushes(&out).is_empty());
+    assert!(!world.gateway.is_drained());
+    world.pass(60 * SECOND);
+    assert!(world.gateway.is_drained());
+}
+
+#[test]
+fn message_to_a_sleeping_phone_is_held_for_eight_seconds() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    world.close(mia.flow);
+    let trunk = Trunk::new(&mut world);
+    world.take();
+    let message = trunk.request(&mut world, Method::Message, &format!("sip:mia@{DOMAIN}"), "m-1");
+    world.receive(trunk.flow, &message);
+    assert_eq!(pushes(&world.take()).len(), 1);
+    let (out, _) = mia.wake(&mut world, "192.0.2.20");
+    let found = requests(&out, mia.flow, &Method::Message)[0].clone();
+    mia.answer(&mut world, &found, 200);
+    assert_eq!(final_status(&world.take(), trunk.flow), Some(200));
+    world.close(mia.flow);
+    let message = trunk.request(&mut world, Method::Message, &format!("sip:mia@{DOMAIN}"), "m-2");
+    world.receive(trunk.flow, &message);
+    world.pass(8 * SECOND);
+    assert_eq!(final_status(&world.take(), trunk.flow), Some(480));
+}
+
+#[test]
+fn garbage_is_answered_or_dropped_and_never_kept() {
+    let mut world = World::new();
+    let flow = world.open(Transport::Udp, "192.0.2.66");
+    for text in [
+        "",
+        "\r\n",
+        "INVITE",
+        "INVITE sip:mia@voice.example.org SIP/2.0\r\n\r\n",
+        "SIP/2.0 200 OK\r\n\r\n",
+        "\0\0\0\0",
+    ] {
+        world.receive_text(flow, text);
+    }
+    assert_eq!(world.gateway.gauges().server_transactions, 0);
+    assert_eq!(world.gateway.gauges().contexts, 0);
+}
