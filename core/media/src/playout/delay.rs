@@ -14,8 +14,10 @@ const COST_OF_LOSS: f32 = 2_500.0;
 /// The share of weight that is kept per packet, once enough have come: a memory of about 9 s at 20 ms.
 const KEEP: f32 = 0.9978;
 /// Weights below this are forgotten for good.
-const NOTHING: f32 = 1e-5;
+const NOTHING: f32 = 5e-4;
 
+/// So many packets in a row beyond the histogram's end are a path of their own.
+const MOVED: u32 = 8;
 /// How many packets each of the remembered peaks stands for.
 const PEAK_SPAN: u32 = 50;
 
@@ -28,6 +30,8 @@ pub struct DelayHistogram {
     low: i64,
     high: i64,
     count: u32,
+    /// Packets in a row that came later than the last bucket.
+    beyond: u32,
     target: i64,
     /// The latest transit of the last packets, exactly: on an even path a bucket's width would be waiting for nothing.
     peaks: [i64; 9],
@@ -40,6 +44,7 @@ impl Default for DelayHistogram {
             low: 0,
             high: -1,
             count: 0,
+            beyond: 0,
             target: 0,
             peaks: [i64::MIN; 9],
         }
@@ -56,8 +61,14 @@ impl DelayHistogram {
         if self.count == 0 {
             (self.low, self.high) = (bucket, bucket);
         }
-        // Beyond the ring: a straggler counts as the latest that is worth a bucket; a much quicker path pushes the
-        // slowest out.
+        // Beyond the ring: a straggler counts as the latest that is worth a bucket, many are another path; a much
+        // quicker path pushes the slowest out.
+        let is_beyond = bucket >= self.low + BUCKETS as i64;
+        self.beyond = if is_beyond { self.beyond + 1 } else { 0 };
+        if self.beyond >= MOVED {
+            *self = DelayHistogram::default();
+            (self.low, self.high) = (bucket, bucket);
+        }
         bucket = bucket.min(self.low + BUCKETS as i64 - 1);
         while self.high - bucket >= BUCKETS as i64 {
             let index = self.index(self.high);
@@ -193,6 +204,7 @@ mod tests {
         let mut delay = DelayHistogram::default();
         (0..500).for_each(|_| delay.observe(200_000, 0.0, 0));
         (0..60).for_each(|_| delay.observe(5_000_000, 0.0, 0));
+        assert!((5_000_000..5_010_000).contains(&delay.target().unwrap()), "{:?}", delay.target());
         (0..3000).for_each(|_| delay.observe(-80_000, 0.0, 0));
         assert!(delay.target().unwrap() < -70_000, "{:?}", delay.target());
         assert_eq!(delay.quickest(), Some(-80_000));

@@ -38,7 +38,7 @@ const GIVE_UP: usize = 2_000;
 /// comes within a frame is played, and one that is lost costs no delay.
 const LEARNING: u32 = 64;
 /// A transit that differs by this much from what is known belongs to another timeline, in microseconds.
-const JUMP: i64 = 10_000_000;
+const JUMP: u64 = 10_000_000;
 /// One that is this much quicker than all known begins the learning anew, in microseconds.
 const QUICKER: i64 = 300_000;
 /// Excess delay beyond this is cut instead of played faster, in microseconds.
@@ -176,12 +176,12 @@ impl Playout {
             }
         }
         if !matches!(content, Content::Event) {
-            let mut transit = arrival - self.micros(position);
-            if self.delay.target().is_some_and(|target| (transit - target).abs() > JUMP) {
+            let mut transit = arrival.saturating_sub(self.micros(position));
+            if self.delay.target().is_some_and(|target| transit.abs_diff(target) > JUMP) {
                 // The timestamps jumped: another timeline.
                 self.restart();
                 position = self.queue.position(timestamp, self.rate, self.clock);
-                transit = arrival - self.micros(position);
+                transit = arrival.saturating_sub(self.micros(position));
             } else if self.delay.quickest().is_some_and(|quickest| transit < quickest - QUICKER) {
                 // A far quicker path, or a small jump: what was learned is about something else.
                 self.delay = DelayHistogram::default();
@@ -237,7 +237,7 @@ impl Playout {
     }
 
     fn micros(&self, samples: i64) -> i64 {
-        samples * 1000 / i64::from(self.rate / 1000).max(1)
+        samples.saturating_mul(1000) / i64::from(self.rate / 1000).max(1)
     }
 
     fn samples(&self, micros: i64) -> usize {
@@ -317,11 +317,11 @@ impl Playout {
     fn is_due(&self, now: i64, position: i64, next: i64) -> bool {
         let target = self.delay.target().unwrap_or(i64::MIN);
         let pull = self.micros(self.largest_pull as i64);
-        position <= next || now - self.micros(position) > target - pull / 2
+        position <= next || now.saturating_sub(self.micros(position)) > target.saturating_sub(pull / 2)
     }
 
     fn play_or_fill(&mut self, now: i64, next: i64, position: i64, sequence: u64) {
-        let gap = position - next;
+        let gap = position.saturating_sub(next);
         if gap <= 0 {
             self.take(now, next);
             return;
@@ -436,7 +436,7 @@ impl Playout {
 
     /// Sound came while waiting: packets that are missing before it have been filled by the wait.
     fn end_stall(&mut self, next: i64, filled: usize, position: i64, sequence: u64) {
-        let gap = usize::try_from(position - next).unwrap_or(0);
+        let gap = usize::try_from(position.saturating_sub(next)).unwrap_or(0);
         let missing = self.missing_before(sequence);
         if gap == 0 {
             self.state = State::Playing { next };
@@ -540,7 +540,7 @@ impl Playout {
             self.line.append(&mut fresh);
         }
         // A packet that reaches back into what has been played (after a resync) is cut to what is new.
-        let overlap = usize::try_from(next - head.position).unwrap_or(0).min(samples);
+        let overlap = usize::try_from(next.saturating_sub(head.position)).unwrap_or(0).min(samples);
         self.line.drain(start..start + overlap);
         self.state = State::Playing { next: head.position + samples as i64 };
         self.adapt(now, head.position, start);
@@ -549,7 +549,7 @@ impl Playout {
     /// Compares the delay with its target and stretches the frame at `line[start..]` if need be.
     fn adapt(&mut self, now: i64, position: i64, start: usize) {
         let Some(target) = self.delay.target() else { return };
-        let needed_at = now - self.micros(position);
+        let needed_at = now.saturating_sub(self.micros(position));
         let quickest = self.delay.quickest().unwrap_or(target);
         self.stats.delay_micros = needed_at - quickest;
         self.stats.target_micros = target - quickest;

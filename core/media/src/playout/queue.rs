@@ -57,9 +57,9 @@ impl Queue {
     /// Media time of a timestamp in samples; the first one is zero.
     pub(super) fn position(&mut self, timestamp: u32, rate: u32, clock: u32) -> i64 {
         let (last, extended) = self.timeline.get_or_insert((timestamp, 0));
-        *extended += i64::from(timestamp_distance(*last, timestamp));
+        *extended = extended.saturating_add(i64::from(timestamp_distance(*last, timestamp)));
         *last = timestamp;
-        *extended * i64::from(rate) / i64::from(clock.max(1))
+        extended.saturating_mul(i64::from(rate)) / i64::from(clock.max(1))
     }
 
     /// Whether the number has come before.

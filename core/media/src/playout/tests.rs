@@ -326,6 +326,48 @@ fn sound_rises_from_silence_and_sinks_into_it() {
 }
 
 #[test]
+fn s13_wild_numbers_and_times_end_in_sound_again() {
+    for seed in 0..8 {
+        let mut entropy = Entropy::from_number(seed);
+        let codec = Codec::ALL[(seed % 4) as usize];
+        let rate = codec.sample_rate(16_000);
+        let mut playout = Playout::new(codec, rate, 1).unwrap();
+        let mut payload = Vec::new();
+        Encoder::new(codec, rate, opus::Tuning::default())
+            .unwrap()
+            .encode(&voice(rate, 1)[..rate as usize / 50], &mut payload)
+            .unwrap();
+        let mut micros = 0u64;
+        let mut sequence = 1_000u64;
+        for _ in 0..800 {
+            micros += u64::from(entropy.below(40_000));
+            sequence = sequence.saturating_add_signed(i64::from(entropy.below(9)) - 3);
+            let content = match entropy.below(8) {
+                0 => Content::Event,
+                1 => Content::Noise(crate::comfort_noise::ComfortNoise::white(50)),
+                2 => Content::Audio(vec![entropy.u32() as u8; entropy.below(100) as usize]),
+                _ => Content::Audio(payload.clone()),
+            };
+            let now = Time::from_nanos(micros * 1_000);
+            playout.insert(now, sequence, entropy.u32() >> entropy.below(32), content);
+            let mut out = vec![0; entropy.below(1_500) as usize];
+            playout.pull(now, &mut out);
+        }
+        sequence += 1_000;
+        let mut last = vec![0; rate as usize / 50];
+        for n in 0..1_500u64 {
+            let now = Time::from_nanos((micros + n * 20_000) * 1_000);
+            let stamp = codec.rtp_clock() / 50 * n as u32;
+            playout.insert(now, sequence + n, stamp, Content::Audio(payload.clone()));
+            playout.pull(now, &mut last);
+        }
+        let stats = playout.stats();
+        assert!(last.iter().any(|&sample| sample.unsigned_abs() > 100), "seed {seed}, {codec:?}: {stats:?}");
+        assert!(stats.delay_micros < 200_000, "seed {seed}, {codec:?}: {stats:?}");
+    }
+}
+
+#[test]
 fn s14_a_flood_does_not_grow_the_queue() {
     let mut playout = Playout::new(Codec::Pcmu, 8000, 1).unwrap();
     for n in 0..10_000u64 {
