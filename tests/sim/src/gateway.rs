@@ -1,0 +1,74 @@
+//! The gateway in the simulation: the registrar, and a store that survives its restarts.
+
+use std::collections::BTreeMap;
+
+use wakeline_clock::{Time, WallTime};
+use wakeline_registrar::{
+    Account, Config, Credential, Leg, Loaded, Persist, PushServices, Registrar, StoredBinding, StoredWake, Trace,
+};
+use wakeline_secret::Secret;
+
+/// The gateway.
+pub(crate) struct Gateway {
+    pub(crate) registrar: Registrar,
+    pub(crate) traces: Vec<Trace>,
+    bindings: BTreeMap<String, StoredBinding>,
+    wakes: BTreeMap<String, StoredWake>,
+    users: Vec<String>,
+}
+
+impl Gateway {
+    pub(crate) fn new(users: &[String], seed: [u8; 32], now: Time, wall: WallTime) -> Gateway {
+        let mut gateway = Gateway {
+            registrar: Registrar::new(config(), Loaded::default(), seed, now, wall),
+            traces: Vec::new(),
+            bindings: BTreeMap::new(),
+            wakes: BTreeMap::new(),
+            users: users.to_vec(),
+        };
+        gateway.add_accounts(now);
+        gateway
+    }
+
+    fn add_accounts(&mut self, now: Time) {
+        for user in self.users.clone() {
+            let credential = Credential::Password(Secret::from("secret"));
+            self.registrar.put_account(now, Account { user, domain: "sim.example".into(), credential });
+        }
+    }
+
+    /// Takes note of what is to survive.
+    pub(crate) fn persist(&mut self, change: Persist) {
+        match change {
+            Persist::BindingPut(binding) => drop(self.bindings.insert(format!("{:?}", binding.id), binding)),
+            Persist::BindingRemoved(id) => drop(self.bindings.remove(&format!("{id:?}"))),
+            Persist::WakePut(wake) => drop(self.wakes.insert(wake.wake.to_string(), wake)),
+            Persist::WakeForgotten(wake) => drop(self.wakes.remove(&wake.to_string())),
+        }
+    }
+
+    /// The process is killed and comes back with what the store holds.
+    pub(crate) fn restart(&mut self, seed: [u8; 32], now: Time, wall: WallTime) {
+        let nonces = self.registrar.export_nonces();
+        let loaded = Loaded {
+            bindings: self.bindings.values().cloned().collect(),
+            wakes: self.wakes.values().cloned().collect(),
+            ..Loaded::default()
+        };
+        self.registrar = Registrar::new(config(), loaded, seed, now, wall);
+        self.registrar.import_nonces(nonces);
+        self.add_accounts(now);
+    }
+
+    /// How often this leg was reached.
+    pub(crate) fn count(&self, wanted: impl Fn(&Leg) -> bool) -> usize {
+        self.traces.iter().filter(|trace| wanted(&trace.leg)).count()
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new("sim.example", Secret::from("the secret of the simulated gateway"));
+    config.domains.push("192.0.2.1".into());
+    config.push = PushServices { fcm: true, apns: true, pnsreg: 3600, ..PushServices::default() };
+    config
+}
