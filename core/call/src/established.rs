@@ -10,7 +10,7 @@ use wakeline_sip_message::{Message, Method, Name};
 use crate::call::{Answer, State};
 use crate::context::{Context, Purpose, Sent, Task, sdp_of};
 use crate::digits;
-use crate::end::EndReason;
+use crate::end::{EndReason, sip_cause};
 use crate::ending::{acknowledge_late, bye, bye_after_ack, over};
 use crate::key::RequestId;
 use crate::mid_dialog::{self, Asks};
@@ -168,21 +168,33 @@ impl Established {
             (Exchange::OwingAck { .. }, Purpose::AckAnswer, Described::Refused { code, why }) => {
                 return Some(self.hang_up(now, cx, EndReason::MediaRefused { code, why }, Some(code)));
             }
-            (Exchange::Reading, Purpose::ForkAnswer { .. } | Purpose::LateAnswer, Described::Accepted) => {
+            (Exchange::Reading, Purpose::LateAnswer, Described::Accepted) => {
                 self.exchange = Exchange::Stable;
                 cx.emit(Event::MediaAgreed);
             }
-            (
-                Exchange::Reading,
-                Purpose::ForkAnswer { .. } | Purpose::LateAnswer,
-                Described::Refused { code, why },
-            ) => {
+            // An answer of before the 200 may still be read while the 200's own waits; and other forks' answers are of
+            // no interest any more.
+            (exchange, Purpose::ForkAnswer { tag }, answer) => {
+                if tag == self.dialog.id().remote_tag {
+                    if let Described::Refused { code, why } = answer {
+                        return Some(self.hang_up(
+                            now,
+                            cx,
+                            EndReason::MediaRefused { code, why },
+                            Some(code),
+                        ));
+                    }
+                    if matches!(exchange, Exchange::Reading) {
+                        self.exchange = Exchange::Stable;
+                    }
+                    cx.emit(Event::MediaAgreed);
+                }
+            }
+            (_, Purpose::LateAnswer, Described::Refused { code, why }) => {
                 return Some(self.hang_up(now, cx, EndReason::MediaRefused { code, why }, Some(code)));
             }
             // The answer came in PRACK and was read after our 2xx had left.
-            (_, Purpose::LateAnswer | Purpose::ForkAnswer { .. }, Described::Accepted) => {
-                cx.emit(Event::MediaAgreed)
-            }
+            (_, Purpose::LateAnswer, Described::Accepted) => cx.emit(Event::MediaAgreed),
             // An UPDATE of before the answer.
             (_, Purpose::EarlyAnswer { key, request }, answer) => {
                 mid_dialog::answer_update(cx, key, &request, answer);
@@ -235,12 +247,15 @@ impl Established {
             cx.respond_plain(key, request, 500);
             return None;
         }
+        if mid_dialog::refused_as_unknown(cx, key, request) {
+            return None;
+        }
         match mid_dialog::asks(request) {
             Asks::Bye => {
                 cx.respond_plain(key, request, 200);
                 self.refuse_their_change(cx);
                 self.take_back_our_change(cx);
-                cx.record.decide(EndReason::RemoteHangup, None, true, now);
+                cx.record.decide(EndReason::RemoteHangup, sip_cause(request), true, now);
                 Some(over(now, cx, Some(self.dialog.clone())))
             }
             Asks::Invite | Asks::Update => {

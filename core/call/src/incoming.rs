@@ -261,6 +261,9 @@ impl Incoming {
             cx.respond_plain(key, request, 500);
             return None;
         }
+        if mid_dialog::refused_as_unknown(cx, key, request) {
+            return None;
+        }
         match mid_dialog::asks(request) {
             Asks::Prack => arrived.pracked(now, cx, key, request),
             Asks::Update => arrived.update(cx, key, request),

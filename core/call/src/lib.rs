@@ -31,7 +31,9 @@ mod record;
 mod redirect;
 mod reliable;
 mod repeat;
+mod retry;
 mod session_timer;
+mod views;
 
 pub use call::{Announcement, Call, Phase};
 pub use config::{Config, InfoDigits, Reliable, SessionTimers, TransferPolicy};

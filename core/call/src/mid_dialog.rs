@@ -46,6 +46,27 @@ pub(crate) fn asks(request: &Message) -> Asks {
     }
 }
 
+/// Refuses a request that requires an extension, or carries a session in a form, that we do not know (RFC 3261
+/// §8.2.2.3, §8.2.3); a BYE is never refused, because it ends the call all the same.
+pub(crate) fn refused_as_unknown(cx: &mut Context, key: ServerKey, request: &Message) -> bool {
+    let asks = asks(request);
+    if asks == Asks::Bye {
+        return false;
+    }
+    let unknown: Vec<&str> = request.require().filter(|tag| !cx.config.understands(tag)).collect();
+    if !unknown.is_empty() {
+        let unknown = unknown.join(", ");
+        cx.respond(key, request, 420, |builder| builder.header(Name::Unsupported, unknown));
+        return true;
+    }
+    let is_offer = matches!(asks, Asks::Invite | Asks::Update | Asks::Prack);
+    if is_offer && !request.body().is_empty() && request.sdp().is_none() {
+        cx.respond(key, request, 415, |builder| builder.header(Name::Accept, SDP));
+        return true;
+    }
+    false
+}
+
 /// Serves everything but INVITE, ACK, BYE, CANCEL, PRACK and UPDATE, which the state of the call decides.
 pub(crate) fn serve(_now: Time, cx: &mut Context, dialog: &mut Dialog, key: ServerKey, request: &Message) {
     match request.method() {

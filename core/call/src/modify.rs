@@ -13,9 +13,9 @@ use crate::context::{Context, Purpose, Recipe, SDP, Sent, Task, sdp_of};
 use crate::established::{Established, allows_update, answer_fields};
 use crate::key::RequestId;
 use crate::mid_dialog;
-use crate::outgoing::retry_after;
 use crate::output::{Describe, Described, Event, Output};
 use crate::repeat::Repeat;
+use crate::retry::retry_after;
 use crate::session_timer::with_fields;
 use wakeline_sip_transaction::ServerKey;
 

@@ -9,14 +9,13 @@ use wakeline_sip_message::{Builder, Message, Method, Name};
 
 use crate::call::{Answer, State};
 use crate::config::Reliable;
-use crate::context::{Context, MOST_CREDENTIALS, Purpose, Recipe, SDP, Task, sdp_of};
+use crate::context::{Context, Purpose, Recipe, SDP, Task, sdp_of};
 use crate::end::EndReason;
 use crate::ending::end;
 use crate::established::Established;
 use crate::key::RequestId;
 use crate::mid_dialog::{self, Asks};
 use crate::output::{Describe, Described, Event, HopFailure, Output};
-use crate::redirect::targets_of;
 use crate::reliable::rseq_of;
 use crate::session_timer::{SessionTimer, with_fields};
 use wakeline_sip_transaction::ServerKey;
@@ -53,7 +52,7 @@ pub enum Opening {
 
 /// How far the current INVITE has come.
 #[derive(Clone, Debug)]
-enum Attempt {
+pub(crate) enum Attempt {
     /// The media is asked for our offer.
     Describing,
     /// The INVITE is out, and nothing came back.
@@ -78,24 +77,24 @@ pub(crate) struct ForkMedia {
 }
 
 pub(crate) struct Outgoing {
-    dial: Dial,
-    from: String,
-    cseq: u32,
-    offer: Option<Bytes>,
-    attempt: Attempt,
-    forks: Forks<ForkMedia>,
+    pub(crate) dial: Dial,
+    pub(crate) from: String,
+    pub(crate) cseq: u32,
+    pub(crate) offer: Option<Bytes>,
+    pub(crate) attempt: Attempt,
+    pub(crate) forks: Forks<ForkMedia>,
     /// The fork whose answer the media follows.
-    heard: Option<String>,
-    session: SessionTimer,
-    require_reliable: bool,
-    credentials: u8,
-    authorization: Vec<(Name, String)>,
-    waiting_targets: VecDeque<String>,
-    visited: BTreeSet<String>,
-    redirects: u8,
-    rings_until: Option<Time>,
+    pub(crate) heard: Option<String>,
+    pub(crate) session: SessionTimer,
+    pub(crate) require_reliable: bool,
+    pub(crate) credentials: u8,
+    pub(crate) authorization: Vec<(Name, String)>,
+    pub(crate) waiting_targets: VecDeque<String>,
+    pub(crate) visited: BTreeSet<String>,
+    pub(crate) redirects: u8,
+    pub(crate) rings_until: Option<Time>,
     /// UPDATEs in early dialogs that wait for our answer.
-    updates: Vec<ServerKey>,
+    pub(crate) updates: Vec<ServerKey>,
 }
 
 impl Outgoing {
@@ -363,110 +362,6 @@ impl Outgoing {
         Some(State::Established(Box::new(call)))
     }
 
-    fn refused(&mut self, now: Time, cx: &mut Context, response: &Message, code: u16) -> Option<State> {
-        if matches!(self.attempt, Attempt::Cancelling { .. }) {
-            return Some(self.over(now, cx, response, code));
-        }
-        match code {
-            401 | 407 if self.credentials < MOST_CREDENTIALS => {
-                self.attempt = Attempt::AwaitingCredentials { challenge: response.clone() };
-                if let Some((id, request)) = cx.invite_sent() {
-                    cx.push(Output::Authorize { id, request, challenge: response.clone() });
-                }
-                None
-            }
-            422 if self.session.raise(response) => self.invite(now, cx),
-            420 if self.require_reliable && names_reliable(response) => {
-                self.require_reliable = false;
-                self.invite(now, cx)
-            }
-            503 => self.hop_failed(now, cx, HopFailure::Unavailable { retry_after: retry_after(response) }),
-            300..=399 => self.redirected(now, cx, response, code),
-            // RFC 3261 §21.6: 6xx speaks for every target.
-            400..=599 if !self.waiting_targets.is_empty() => self.next_target(now, cx),
-            _ => Some(self.over(now, cx, response, code)),
-        }
-    }
-
-    fn over(&mut self, now: Time, cx: &mut Context, response: &Message, code: u16) -> State {
-        end(now, cx, EndReason::of_refusal(response), Some(code), true)
-    }
-
-    fn redirected(&mut self, now: Time, cx: &mut Context, response: &Message, code: u16) -> Option<State> {
-        let targets = targets_of(response, &self.dial.target);
-        if cx.config.redirects == 0 {
-            return Some(end(now, cx, EndReason::Redirected { targets }, Some(code), true));
-        }
-        for target in targets.into_iter().rev() {
-            if self.visited.insert(target.clone()) {
-                self.waiting_targets.push_front(target);
-            }
-        }
-        self.waiting_targets.truncate(16);
-        if self.waiting_targets.is_empty() {
-            return Some(self.over(now, cx, response, code));
-        }
-        self.next_target(now, cx)
-    }
-
-    fn next_target(&mut self, now: Time, cx: &mut Context) -> Option<State> {
-        let Some(target) = self.waiting_targets.pop_front().filter(|_| self.redirects > 0) else {
-            let why = "too many redirections".to_owned();
-            return Some(end(now, cx, EndReason::Failed { code: None, why }, None, true));
-        };
-        self.redirects -= 1;
-        self.dial.target = target.clone();
-        cx.emit(Event::Redirected { target });
-        self.invite(now, cx)
-    }
-
-    fn hop_failed(&mut self, now: Time, cx: &mut Context, cause: HopFailure) -> Option<State> {
-        if matches!(self.attempt, Attempt::Cancelling { .. }) {
-            return Some(end(now, cx, EndReason::Cancelled, None, false));
-        }
-        let id = cx.invite_sent()?.0;
-        // After a provisional response it was not the hop: the far end fell silent (RFC 3263 §4.3 speaks of
-        // transactions that got none).
-        self.attempt = Attempt::AwaitingNextHop { cause: cause.clone() };
-        cx.push(Output::TryNextHop { id, cause });
-        None
-    }
-
-    pub(crate) fn next_hop(&mut self, now: Time, cx: &mut Context, found: bool) -> Option<State> {
-        let Attempt::AwaitingNextHop { cause } = &self.attempt else { return None };
-        if found {
-            return self.invite(now, cx);
-        }
-        let (reason, code) = match cause {
-            HopFailure::Unavailable { .. } => {
-                (EndReason::Failed { code: Some(503), why: "Service Unavailable".into() }, Some(503))
-            }
-            HopFailure::Silent => (EndReason::TimedOut, Some(408)),
-            HopFailure::Unreachable => (EndReason::Failed { code: None, why: "no connection".into() }, None),
-        };
-        if !self.waiting_targets.is_empty() {
-            return self.next_target(now, cx);
-        }
-        Some(end(now, cx, reason, code, false))
-    }
-
-    pub(crate) fn authorize(
-        &mut self,
-        now: Time,
-        cx: &mut Context,
-        headers: Option<Vec<(Name, String)>>,
-    ) -> Option<State> {
-        let Attempt::AwaitingCredentials { challenge } = &self.attempt else { return None };
-        match headers {
-            Some(headers) => {
-                self.credentials += 1;
-                self.authorization = headers;
-                self.invite(now, cx)
-            }
-            None => Some(end(now, cx, EndReason::NotAuthorized, challenge.status(), true)),
-        }
-    }
-
     /// Gives up before the answer (RFC 3261 §9.1); the transaction holds the CANCEL back until a provisional response.
     pub(crate) fn cancel(
         &mut self,
@@ -508,6 +403,9 @@ impl Outgoing {
         };
         if leg.dialog.accept(request).is_err() {
             cx.respond_plain(key, request, 500);
+            return None;
+        }
+        if mid_dialog::refused_as_unknown(cx, key, request) {
             return None;
         }
         match mid_dialog::asks(request) {
@@ -611,13 +509,4 @@ fn prack(cx: &mut Context, leg: &mut Leg<ForkMedia>, response: &Message, answer:
     recipe.body = answer.map(|answer| (SDP, answer));
     let tag = leg.dialog.id().remote_tag.clone();
     cx.request(&mut leg.dialog, Task::Prack { tag }, recipe);
-}
-
-fn names_reliable(response: &Message) -> bool {
-    response.unsupported().any(|tag| tag.eq_ignore_ascii_case("100rel"))
-}
-
-pub(crate) fn retry_after(response: &Message) -> Option<u32> {
-    let value = response.header(Name::RetryAfter)?;
-    value.split([';', '(', ' ']).next()?.parse().ok()
 }

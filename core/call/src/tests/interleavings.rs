@@ -83,3 +83,85 @@ fn s27_the_same_seed_runs_the_same() {
         assert_eq!(run(seed), run(seed));
     }
 }
+
+/// What a bad set of forks does to a caller: any order of provisional and final responses from any of them, while the
+/// person may give up. Every dialog that a 2xx made is acknowledged, and all but one are ended.
+fn run_forks(seed: u64) {
+    use std::collections::BTreeSet;
+
+    use super::script::{Script, respond};
+
+    let mut chance = Entropy::from_number(seed ^ 0xf02c);
+    let opening = if chance.below(3) == 0 { Opening::Offerless } else { Opening::Offer };
+    let mut script = Script::dial(Config::default(), opening);
+    let invite = script.call.own_invite().unwrap();
+    let mut confirmed = BTreeSet::new();
+    let mut failed = false;
+    for step in 0..chance.below(30) {
+        let tag = ["b1", "b2", "b3", "b4"][chance.below(4) as usize];
+        let body = (chance.below(2) == 0).then_some(["one", "two"][chance.below(2) as usize]);
+        let rseq = format!("{}", 1 + chance.below(4));
+        let reliable = [
+            (wakeline_sip_message::Name::Require, "100rel"),
+            (wakeline_sip_message::Name::RSeq, rseq.as_str()),
+        ];
+        let response = match chance.below(12) {
+            0..=3 => respond(&invite, 180, tag, body, &[]),
+            4..=5 => respond(&invite, 183, tag, body, &reliable),
+            6..=8 => {
+                confirmed.insert(tag);
+                respond(&invite, 200, tag, Some("answer"), &[])
+            }
+            9 if confirmed.is_empty() => {
+                failed = true;
+                respond(&invite, 486, tag, None, &[])
+            }
+            10 => {
+                script.call.hang_up(script.now);
+                script.drain();
+                continue;
+            }
+            _ => {
+                script.wait(u64::from(chance.below(3)));
+                continue;
+            }
+        };
+        // The transaction passes nothing on but 2xx after a final response.
+        if failed && response.status() != Some(200) && response.status() != Some(486) {
+            continue;
+        }
+        script.call.handle_response(script.now, RequestId(1), &response);
+        script.drain();
+        assert!(script.records().len() <= 1, "seed {seed} step {step}");
+    }
+    script.call.hang_up(script.now);
+    script.drain();
+    for (id, request) in script.sent() {
+        if request.method().as_str() != "INVITE" {
+            script.call.handle_response(script.now, id, &respond(&request, 200, "", None, &[]));
+        } else if confirmed.is_empty() {
+            script.call.handle_response(script.now, id, &respond(&request, 487, "b1", None, &[]));
+        }
+        script.drain();
+    }
+    script.wait(200);
+    let tags = |list: Vec<wakeline_sip_message::Message>| -> Vec<String> {
+        list.iter().filter_map(|message| message.to_tag().map(str::to_owned)).collect()
+    };
+    let acked: BTreeSet<String> = tags(script.acks()).into_iter().collect();
+    let byes = script.sent().into_iter().filter(|(_, request)| request.method().as_str() == "BYE");
+    let ended = tags(byes.map(|(_, bye)| bye).collect());
+    let wanted: BTreeSet<String> = confirmed.iter().map(|tag| (*tag).to_owned()).collect();
+    assert_eq!(acked, wanted, "seed {seed}");
+    assert_eq!(ended.iter().cloned().collect::<BTreeSet<_>>(), wanted, "seed {seed}");
+    assert_eq!(ended.len(), wanted.len(), "seed {seed}: one BYE for each");
+    assert_eq!(script.records().len(), 1, "seed {seed}");
+    assert!(script.call.is_finished(), "seed {seed}");
+}
+
+#[test]
+fn s27_forks_in_any_order_leave_nothing_behind() {
+    for seed in 0..5_000 {
+        run_forks(seed);
+    }
+}

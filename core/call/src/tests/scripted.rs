@@ -741,3 +741,38 @@ impl Script {
         self.call.own_invite().unwrap()
     }
 }
+
+#[test]
+fn what_a_change_must_stand() {
+    let mut script = Script::talking();
+    assert_eq!(script.request("INVITE", None, &[(Name::Require, "foo")]), [420]);
+    assert_eq!(script.request("INVITE", Some(("text/plain", "x")), &[]), [415]);
+    let brief = [(Name::SessionExpires, "10"), (Name::Supported, "timer")];
+    assert_eq!(script.request("UPDATE", None, &brief), [422]);
+    assert_eq!(script.call.phase(), Phase::Established);
+    let reason = [(Name::Reason, "SIP;cause=503;text=\"no media\""), (Name::Require, "foo")];
+    assert_eq!(script.request("BYE", None, &reason), [200]);
+    assert_eq!((script.reason(), script.records()[0].code), (Some(EndReason::RemoteHangup), Some(503)));
+}
+
+#[test]
+fn an_early_answer_that_does_not_fit_ends_the_call_if_its_fork_wins() {
+    let mut script = ours();
+    script.media = false;
+    script.answer(183, "b1", Some("answer"));
+    script.answer(200, "b1", Some("answer"));
+    assert_eq!(script.call.phase(), Phase::Established);
+    script.media(Described::Refused { code: 488, why: "no codec".into() });
+    assert_eq!(script.call.phase(), Phase::Ending);
+
+    // The answer of a fork that lost is of no interest any more.
+    let mut script = ours();
+    script.media = false;
+    script.answer(183, "b1", Some("one"));
+    script.answer(200, "b2", Some("two"));
+    script.media(Described::Refused { code: 488, why: "no codec".into() });
+    assert_eq!(script.call.phase(), Phase::Established);
+    assert!(!script.events().contains(&Event::MediaAgreed));
+    script.media(Described::Accepted);
+    assert!(script.events().contains(&Event::MediaAgreed));
+}
