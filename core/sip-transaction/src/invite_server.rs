@@ -122,3 +122,77 @@ fn completed(terms: &Terms) -> Step<State> {
     }
     step
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::Action::*;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+    const T1: Duration = Duration::from_millis(500);
+
+    /// Every state × input. `None` is terminated.
+    #[test]
+    fn every_state_and_input() {
+        let (proceeding, accepted, confirmed) = (State::Proceeding, State::Accepted, State::Confirmed);
+        let completed = State::Completed { interval: T1 };
+        let slow = State::Completed { interval: S(4) };
+        let refused = vec![Stop(Timer::Trying), Transmit, Start(Timer::H, S(32)), Start(Timer::G, T1)];
+        let stay = |state: State| (Some(state), vec![]);
+        use Class::*;
+        use Input::{Ack, Again, Respond, Timer as T};
+        type Row = (State, Input, (Option<State>, Vec<Action>));
+        let rows: Vec<Row> = vec![
+            (proceeding, Again, (Some(proceeding), vec![Transmit])),
+            (proceeding, Ack, stay(proceeding)),
+            (proceeding, Respond(Provisional), (Some(proceeding), vec![Stop(Timer::Trying), Transmit])),
+            (
+                proceeding,
+                Respond(Success),
+                (Some(accepted), vec![Stop(Timer::Trying), Transmit, Start(Timer::L, S(32))]),
+            ),
+            (proceeding, Respond(Failure), (Some(completed), refused.clone())),
+            (proceeding, T(Timer::Trying), (Some(proceeding), vec![Trying])),
+            (proceeding, T(Timer::G), stay(proceeding)),
+            (accepted, Again, stay(accepted)),
+            (accepted, Ack, (Some(accepted), vec![Pass])),
+            (accepted, Respond(Success), (Some(accepted), vec![Transmit])),
+            (accepted, Respond(Provisional), stay(accepted)),
+            (accepted, Respond(Failure), stay(accepted)),
+            (accepted, T(Timer::L), (None, vec![])),
+            (accepted, T(Timer::H), stay(accepted)),
+            (completed, Again, (Some(completed), vec![Transmit])),
+            (completed, Ack, (Some(confirmed), vec![Stop(Timer::G), Stop(Timer::H), Start(Timer::I, S(5))])),
+            (completed, Respond(Success), stay(completed)),
+            (completed, Respond(Failure), stay(completed)),
+            (completed, Respond(Provisional), stay(completed)),
+            (
+                completed,
+                T(Timer::G),
+                (Some(State::Completed { interval: S(1) }), vec![Transmit, Start(Timer::G, S(1))]),
+            ),
+            (slow, T(Timer::G), (Some(slow), vec![Transmit, Start(Timer::G, S(4))])),
+            (completed, T(Timer::H), (None, vec![AckTimedOut])),
+            (completed, T(Timer::I), stay(completed)),
+            (confirmed, Again, stay(confirmed)),
+            (confirmed, Ack, stay(confirmed)),
+            (confirmed, Respond(Success), stay(confirmed)),
+            (confirmed, T(Timer::I), (None, vec![])),
+            (confirmed, T(Timer::G), stay(confirmed)),
+        ];
+        let terms = |reliable| Terms { intervals: Default::default(), reliable };
+        for (state, input, (next, actions)) in rows {
+            let step = state.on(input, &terms(false));
+            assert_eq!((step.next, step.actions.to_vec()), (next, actions), "{state:?} × {input:?}");
+        }
+        // A reliable transport: no timer G, and timer I is zero.
+        let step = proceeding.on(Respond(Failure), &terms(true));
+        assert_eq!(step.actions.to_vec(), refused[..3]);
+        let step = completed.on(Ack, &terms(true));
+        assert_eq!((step.next, step.actions.to_vec()), (None, vec![Stop(Timer::G), Stop(Timer::H)]));
+        let takes = |state: State| [Provisional, Success, Failure].map(|class| state.takes(class));
+        assert_eq!(takes(proceeding), [true; 3]);
+        assert_eq!(takes(accepted), [false, true, false]);
+        assert_eq!((takes(completed), takes(confirmed)), ([false; 3], [false; 3]));
+    }
+}

@@ -67,3 +67,48 @@ fn completed(terms: &Terms) -> Step<State> {
         [Action::Transmit],
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::step::Action::*;
+
+    /// Every state × input. `None` is terminated.
+    #[test]
+    fn every_state_and_input() {
+        let (trying, proceeding, completed) = (State::Trying, State::Proceeding, State::Completed);
+        let done = (Some(completed), vec![Transmit, Start(Timer::J, Duration::from_secs(32))]);
+        let stay = |state: State| (Some(state), vec![]);
+        use Class::*;
+        use Input::{Again, Respond, Timer as T};
+        type Row = (State, Input, (Option<State>, Vec<Action>));
+        let rows: Vec<Row> = vec![
+            (trying, Again, stay(trying)),
+            (trying, Respond(Provisional), (Some(proceeding), vec![Transmit])),
+            (trying, Respond(Success), done.clone()),
+            (trying, Respond(Failure), done.clone()),
+            (trying, T(Timer::J), stay(trying)),
+            (proceeding, Again, (Some(proceeding), vec![Transmit])),
+            (proceeding, Respond(Provisional), (Some(proceeding), vec![Transmit])),
+            (proceeding, Respond(Success), done.clone()),
+            (proceeding, Respond(Failure), done),
+            (proceeding, T(Timer::J), stay(proceeding)),
+            (completed, Again, (Some(completed), vec![Transmit])),
+            (completed, Respond(Provisional), stay(completed)),
+            (completed, Respond(Success), stay(completed)),
+            (completed, Respond(Failure), stay(completed)),
+            (completed, T(Timer::J), (None, vec![])),
+            (completed, T(Timer::K), stay(completed)),
+        ];
+        let terms = |reliable| Terms { intervals: Default::default(), reliable };
+        for (state, input, (next, actions)) in rows {
+            let step = state.on(input, &terms(false));
+            assert_eq!((step.next, step.actions.to_vec()), (next, actions), "{state:?} × {input:?}");
+        }
+        let step = trying.on(Respond(Success), &terms(true));
+        assert_eq!((step.next, step.actions.to_vec()), (None, vec![Transmit]));
+        assert_eq!([trying.takes(), proceeding.takes(), completed.takes()], [true, true, false]);
+    }
+}
