@@ -175,6 +175,7 @@ impl UserAgent {
         match wish {
             Wish::Send { id: request_id, request, next_hop } => {
                 let request = self.with_known_credentials(id, request);
+                let next_hop = self.first_hop(id, &request).unwrap_or(next_hop);
                 self.send_in_call(
                     id,
                     Errand::Request { owner: Owner::Call(id, request_id), request },
@@ -221,6 +222,16 @@ impl UserAgent {
             Some(flow) => self.over_flow(flow, job),
             None => self.dispatch(job, next_hop),
         }
+    }
+
+    /// Outside of a dialog everything goes through the account's edge (RFC 3261 §8.1.2), unless a Route says otherwise.
+    fn first_hop(&self, id: CallId, request: &Message) -> Option<String> {
+        if request.to_tag().is_some() || request.count(Name::Route) > 0 {
+            return None;
+        }
+        let (account, _) = self.whereabouts(id)?;
+        let identity = self.line(account)?.identity();
+        identity.edge().map(|_| identity.edge_uri())
     }
 
     fn cancel(&mut self, id: CallId, request_id: RequestId, headers: &[(Name, String)]) {

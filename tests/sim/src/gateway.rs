@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use wakeline_clock::{Time, WallTime};
 use wakeline_registrar::{
-    Account, Config, Credential, Leg, Loaded, Persist, PushServices, Registrar, StoredBinding, StoredWake, Trace,
+    Account, Config, Credential, Leg, Loaded, Persist, PushServices, Registrar, StoredBinding, StoredWake,
+    Trace,
 };
 use wakeline_secret::Secret;
 

@@ -7,7 +7,8 @@ use wakeline_clock::{Time, WallTime};
 use wakeline_secret::Secret;
 use wakeline_settings::{Settings, Source};
 use wakeline_user_agent::{
-    CallId, CallPhase, Configuration, Encryption, Event, Input, MediaAnswer, MediaEvent, MediaRequest, UserAgent,
+    CallId, CallPhase, Configuration, Encryption, Event, Input, MediaAnswer, MediaEvent, MediaRequest,
+    UserAgent,
 };
 
 /// Whether the process runs.
@@ -74,7 +75,8 @@ impl SimPhone {
     /// # Panics
     /// When the settings of the scenario cannot work.
     pub fn start(&mut self, seed: [u8; 32], now: Time, wall: WallTime) {
-        let configuration = Configuration { accounts: vec![self.settings.clone()], memory: self.memory.clone() };
+        let configuration =
+            Configuration { accounts: vec![self.settings.clone()], memory: self.memory.clone() };
         #[expect(clippy::expect_used, reason = "a scenario with bad settings is a bug of the scenario")]
         let agent = UserAgent::new(configuration, seed, now, wall).expect("settings that work");
         self.life = Life::Running(Box::new(agent));
@@ -93,7 +95,9 @@ impl SimPhone {
     pub fn call_in(&self, phase: CallPhase) -> Option<CallId> {
         match &self.life {
             Life::Killed => None,
-            Life::Running(agent) => agent.snapshot().calls.iter().rev().find(|call| call.phase == phase).map(|call| call.call),
+            Life::Running(agent) => {
+                agent.snapshot().calls.iter().rev().find(|call| call.phase == phase).map(|call| call.call)
+            }
         }
     }
 
@@ -130,7 +134,11 @@ pub(crate) fn media(call: CallId, request: &MediaRequest) -> Vec<Input> {
         }
         MediaRequest::Conclude { .. } => vec![Input::Described { call, answer: MediaAnswer::Accepted }],
         MediaRequest::Start => {
-            let agreed = MediaEvent::Agreed { codec: "PCMU".into(), encryption: Encryption::None, held_by_peer: false };
+            let agreed = MediaEvent::Agreed {
+                codec: "PCMU".into(),
+                encryption: Encryption::None,
+                held_by_peer: false,
+            };
             vec![Input::Media { call, event: agreed }, Input::Media { call, event: MediaEvent::Flowing }]
         }
         MediaRequest::Rollback

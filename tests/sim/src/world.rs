@@ -195,7 +195,9 @@ impl World {
                     self.settle_gateway();
                 }
             }
-            Happening::ToPhone(link, bytes) => self.to_phone(link, |flow| Input::Received(Received { flow, bytes })),
+            Happening::ToPhone(link, bytes) => {
+                self.to_phone(link, |flow| Input::Received(Received { flow, bytes }))
+            }
             Happening::Opened(link) => self.to_phone(link, Input::Opened),
             Happening::Refused(link) => {
                 self.links[link].state = LinkState::Closed;
@@ -216,10 +218,15 @@ impl World {
                 self.settle_gateway();
             }
             Happening::PushDelivered(token, payload) => {
-                let Some(phone) = self.phones.iter().position(|phone| phone.token.as_ref() == Some(&token)) else { return };
+                let Some(phone) = self.phones.iter().position(|phone| phone.token.as_ref() == Some(&token))
+                else {
+                    return;
+                };
                 match self.phones[phone].life {
                     Life::Running(_) => self.happen(Happening::PushTaken(phone, payload)),
-                    Life::Killed => self.after(self.delivery.process_start, Happening::PushTaken(phone, payload)),
+                    Life::Killed => {
+                        self.after(self.delivery.process_start, Happening::PushTaken(phone, payload))
+                    }
                 }
             }
             Happening::PushTaken(phone, payload) => {
@@ -337,7 +344,16 @@ impl World {
                 let gateway_flow = FlowId(1_000_000 + self.links.len() as u64);
                 let life = self.phones[phone].lives;
                 let state = LinkState::Up;
-                self.links.push(Link { phone, life, phone_flow: flow, gateway_flow, transport: hop.transport, local, seen_as: local, state });
+                self.links.push(Link {
+                    phone,
+                    life,
+                    phone_flow: flow,
+                    gateway_flow,
+                    transport: hop.transport,
+                    local,
+                    seen_as: local,
+                    state,
+                });
                 let link = self.links.len() - 1;
                 // A datagram flow is open at once; a stream costs a round trip, TLS one more.
                 let trips = match hop.transport {
@@ -345,12 +361,15 @@ impl World {
                     Transport::Tcp | Transport::Ws => 2,
                     Transport::Tls | Transport::Wss => 4,
                 };
-                let happening = if self.unreachable { Happening::Refused(link) } else { Happening::Opened(link) };
+                let happening =
+                    if self.unreachable { Happening::Refused(link) } else { Happening::Opened(link) };
                 self.after(self.weather.delay * trips, happening);
             }
             Output::Send(transmit) => {
                 let life = self.phones[phone].lives;
-                let mine = |link: &Link| link.phone == phone && link.life == life && link.phone_flow == transmit.flow;
+                let mine = |link: &Link| {
+                    link.phone == phone && link.life == life && link.phone_flow == transmit.flow
+                };
                 if let Some(link) = self.links.iter().position(mine) {
                     self.carry(link, true, transmit.bytes);
                 }
@@ -361,7 +380,8 @@ impl World {
                 if let Some(link) = self.links.iter().position(mine)
                     && self.links[link].state == LinkState::Up
                 {
-                    let last = self.horizon.get(&(link, true)).copied().unwrap_or(now).max(now + self.weather.delay);
+                    let last =
+                        self.horizon.get(&(link, true)).copied().unwrap_or(now).max(now + self.weather.delay);
                     if self.links[link].transport.is_reliable() {
                         self.at(last, Happening::LostByGateway(link));
                     }
@@ -409,7 +429,10 @@ impl World {
                 *horizon = when;
             }
             let bytes = bytes.clone();
-            self.at(when, if to_gateway { Happening::ToGateway(link, bytes) } else { Happening::ToPhone(link, bytes) });
+            self.at(
+                when,
+                if to_gateway { Happening::ToGateway(link, bytes) } else { Happening::ToPhone(link, bytes) },
+            );
         }
     }
 
@@ -425,7 +448,8 @@ impl World {
             let Some(output) = self.gateway.registrar.poll_output() else { return };
             match output {
                 GatewayOutput::Transmit(transmit) => {
-                    if let Some(link) = self.links.iter().position(|link| link.gateway_flow == transmit.flow) {
+                    if let Some(link) = self.links.iter().position(|link| link.gateway_flow == transmit.flow)
+                    {
                         self.carry(link, false, transmit.bytes);
                     }
                 }
@@ -492,7 +516,10 @@ impl World {
     /// Whether a phone is registered.
     pub fn is_registered(&self, phone: usize) -> bool {
         self.snapshot(phone).is_some_and(|snapshot| {
-            snapshot.registrations.iter().all(|r| r.phase == wakeline_user_agent::RegistrationPhase::Registered)
+            snapshot
+                .registrations
+                .iter()
+                .all(|r| r.phase == wakeline_user_agent::RegistrationPhase::Registered)
         })
     }
 

@@ -16,7 +16,11 @@ fn two_phones(seed: u64) -> World {
     for phone in 0..2 {
         world.after(Duration::ZERO, Happening::Start(phone));
     }
-    assert!(world.run_until(5 * S, |world| world.is_registered(0) && world.is_registered(1)), "{:#?}", world.phones[1].told);
+    assert!(
+        world.run_until(5 * S, |world| world.is_registered(0) && world.is_registered(1)),
+        "{:#?}",
+        world.phones[1].told
+    );
     world
 }
 
@@ -28,7 +32,11 @@ fn dial(world: &mut World) {
 fn invite_reaches_a_phone_that_is_awake_without_a_push() {
     let mut world = two_phones(1);
     dial(&mut world);
-    assert!(world.run_until(5 * S, |world| world.has_call(0, CallPhase::Established)), "{:#?}", world.phones[0].told);
+    assert!(
+        world.run_until(5 * S, |world| world.has_call(0, CallPhase::Established)),
+        "{:#?}",
+        world.phones[0].told
+    );
     assert_eq!((world.phones[1].rings(), world.pushes.len()), (1, 0));
     let call = world.phones[0].call_in(CallPhase::Established).unwrap();
     world.wish(0, Command::Hangup { call });
@@ -43,7 +51,11 @@ fn invite_wakes_a_killed_phone_that_registers_once_and_rings_once() {
     world.run(30 * S);
     let before = world.wire.len();
     dial(&mut world);
-    assert!(world.run_until(5 * S, |world| world.has_call(0, CallPhase::Established)), "{:#?}", world.phones[1].told);
+    assert!(
+        world.run_until(5 * S, |world| world.has_call(0, CallPhase::Established)),
+        "{:#?}",
+        world.phones[1].told
+    );
     assert_eq!((world.phones[1].rings(), world.pushes.len()), (1, 1));
     let registers = world.wire[before..].iter().filter(|(_, bytes)| bytes.starts_with(b"REGISTER")).count();
     assert_eq!(registers, 1, "a wake costs one REGISTER");
