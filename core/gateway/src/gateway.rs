@@ -11,6 +11,7 @@ use wakeline_clock::system;
 use wakeline_flow::Transport;
 use wakeline_registrar::{Account, BindingView, Loaded, Registrar, Trace};
 use wakeline_secret::Secret;
+use wakeline_sip_auth::ReplayMemory;
 
 use crate::config::{Config, ConfigError};
 use crate::edge::certificate::{CertificateError, Certificates};
@@ -85,6 +86,7 @@ struct Parts {
     machine: wakeline_registrar::Config,
     loaded: Loaded,
     seed: [u8; 32],
+    nonces: Option<ReplayMemory>,
     fcm: Option<FcmSender>,
     certificates: Arc<Certificates>,
     sessions: Arc<Sessions>,
@@ -116,6 +118,7 @@ impl Gateway {
         let fcm = sender(&config)?;
         let certificates = Arc::new(certificates(&config, &mut own)?);
         let seed = random()?;
+        let nonces = record::nonces(&own.known);
 
         let mut threads = Vec::new();
         let keeper = match store {
@@ -123,6 +126,7 @@ impl Gateway {
             Some(store) => {
                 let (keeper, thread) = Keeper::start(store).map_err(StartError::System)?;
                 threads.push(thread);
+                keeper.put(Table::Own, Change::Remove(record::NONCES.to_vec()));
                 for row in own.new {
                     keeper.put(Table::Own, Change::Put(row));
                 }
@@ -148,6 +152,7 @@ impl Gateway {
             machine,
             loaded,
             seed,
+            nonces,
             fcm,
             certificates,
             sessions,
@@ -385,8 +390,19 @@ fn serve(parts: Parts, ready: &std::sync::mpsc::Sender<Started>) {
 
 /// Binds everything and composes the event loop.
 fn open(parts: Parts) -> Result<(Server, Vec<(Transport, SocketAddr)>), StartError> {
-    let Parts { config, machine, loaded, seed, fcm, certificates, sessions, keeper, traces, commands } =
-        parts;
+    let Parts {
+        config,
+        machine,
+        loaded,
+        seed,
+        nonces,
+        fcm,
+        certificates,
+        sessions,
+        keeper,
+        traces,
+        commands,
+    } = parts;
     let (sender, inbound) = mpsc::channel(INBOUND);
     let names = Arc::new(AtomicU64::new(1));
     let mut bound = Vec::new();
@@ -429,8 +445,12 @@ fn open(parts: Parts) -> Result<(Server, Vec<(Transport, SocketAddr)>), StartErr
     let now = system::now();
     let trusted = machine.trusted.clone();
     let limits = &config.limits;
+    let mut registrar = Registrar::new(machine, loaded, seed, now, system::wall());
+    if let Some(nonces) = nonces {
+        registrar.import_nonces(nonces);
+    }
     let server = Server {
-        registrar: Registrar::new(machine, loaded, seed, now, system::wall()),
+        registrar,
         udp,
         inbound,
         commands,

@@ -8,6 +8,7 @@
 //! In: a configuration, datagrams, streams. Out: SIP, pushes, a store, traces.
 //! Never: a token, a password or a caller's name in a log; a call decided here and not in the machine.
 
+mod addresses;
 pub mod config;
 mod edge;
 mod gateway;
@@ -21,4 +22,4 @@ pub use config::{Config, ConfigError};
 pub use edge::certificate::CertificateError;
 pub use gateway::{Gateway, Handle, StartError};
 pub use stats::{Counters, Stats};
-pub use wakeline_registrar::{Account, BindingView, Credential, Gauges, Leg, Trace};
+pub use wakeline_registrar::{Account, BindingId, BindingView, Credential, Gauges, Leg, Trace};

@@ -15,6 +15,7 @@ use wakeline_flow::{FlowId, FlowInfo, Received};
 use wakeline_registrar::{Account, BindingView, Output, PushKey, PushResult, Registrar, Trace, TrustedPeer};
 use wakeline_sip_message::{Builder, Message, Method};
 
+use crate::addresses::Addresses;
 use crate::edge::certificate::Certificates;
 use crate::edge::udp::{BATCH, UdpPort};
 use crate::edge::{Inbound, Outgoing, stun};
@@ -94,6 +95,7 @@ pub(crate) struct State {
     started: Time,
     duties: Time,
     certificate: Time,
+    addresses: Addresses,
 }
 
 impl State {
@@ -107,6 +109,7 @@ impl State {
             started: now,
             duties: now + DUTIES,
             certificate: now + CERTIFICATE,
+            addresses: Addresses::default(),
         }
     }
 }
@@ -176,6 +179,7 @@ impl Server {
             let full = datagrams.len() == BATCH;
             let (now, wall) = (system::now(), system::wall());
             for (flow, bytes) in datagrams.drain(..) {
+                self.state.addresses.heard(now, flow.id);
                 match bytes.first() {
                     // Empty, or a keep-alive of line ends or zeros, which some phones send over UDP too.
                     None | Some(b'\r' | b'\n' | 0) if bytes.len() <= 4 => {
@@ -275,7 +279,7 @@ impl Server {
             return;
         }
         let Some(stream) = self.state.streams.get_mut(&flow.0) else { return };
-        if self.strangers.knows(flow) && proves(&bytes) {
+        if self.strangers.knows(flow) && (self.registrar.is_registered_flow(flow) || proves(&bytes)) {
             self.strangers.leave(stream.flow.id);
         }
         if stream.flight.is_empty() {
@@ -327,9 +331,13 @@ impl Server {
     }
 
     /// Small duties, about once a second.
-    fn look_after(&mut self, now: Time, _wall: WallTime) {
+    fn look_after(&mut self, now: Time, wall: WallTime) {
         self.state.duties = now + DUTIES;
         self.state.closing.extend(self.strangers.overdue(now));
+        let registrar = &mut self.registrar;
+        for flow in self.state.addresses.idle(now, |flow| registrar.is_registered_flow(flow)) {
+            registrar.handle_flow_closed(now, wall, flow);
+        }
         if now >= self.state.certificate {
             self.state.certificate = now + CERTIFICATE;
             self.certificates.reload();
@@ -362,6 +370,10 @@ impl Server {
     /// The last flights leave, streams are closed, the store is written.
     async fn end(mut self) {
         self.speak();
+        if let Some(keeper) = &self.keeper {
+            let nonces = record::nonces_row(&self.registrar.export_nonces());
+            keeper.put(Table::Own, Change::Put(nonces));
+        }
         let streams = std::mem::take(&mut self.state.streams);
         let mut open = streams.len();
         for stream in streams.into_values() {
@@ -418,12 +430,10 @@ fn refusal(message: &Message) -> Option<Bytes> {
     Some(Builder::response(message, 400, "Bad Request").build().ok()?.to_bytes())
 }
 
-/// Whether a response shows that the connection belongs to somebody we know: a REGISTER that was accepted, or a call
-/// that was let in.
+/// Whether a response shows that the connection belongs to somebody we know: a call that was let in.
 fn proves(bytes: &Bytes) -> bool {
     if !(bytes.starts_with(b"SIP/2.0 2") || bytes.starts_with(b"SIP/2.0 18")) {
         return false;
     }
-    let Ok(message) = Message::parse(bytes.clone()) else { return false };
-    matches!(message.method(), Method::Register | Method::Invite)
+    Message::parse(bytes.clone()).is_ok_and(|message| message.method() == Method::Invite)
 }

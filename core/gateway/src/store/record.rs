@@ -3,6 +3,7 @@
 use serde::Serialize;
 use wakeline_clock::WallTime;
 use wakeline_registrar::{Account, BindingId, Loaded, Persist, StoredBinding, StoredWake};
+use wakeline_sip_auth::ReplayMemory;
 
 use super::{Change, Row, Store, StoreError, Table};
 
@@ -46,6 +47,21 @@ pub(crate) fn changes(persist: &Persist, mut put: impl FnMut(Table, Change)) {
 pub(crate) fn account_row(account: &Account) -> Row {
     Row { key: account_key(&account.user, &account.domain), value: json(account), until: None }
 }
+
+/// The row of the nonces' uses, so that a used one stays used over a planned restart.
+pub(crate) fn nonces_row(memory: &ReplayMemory) -> Row {
+    Row { key: NONCES.to_vec(), value: json(memory), until: None }
+}
+
+/// The uses of nonces, from the gateway's own rows.
+pub(crate) fn nonces(own: &[Row]) -> Option<ReplayMemory> {
+    let row = own.iter().find(|row| row.key == NONCES)?;
+    serde_json::from_slice(&row.value).ok()
+}
+
+/// The key of the nonces' uses. The row goes once it is read: after a crash it would be too old, and nonces of before
+/// are stale then.
+pub(crate) const NONCES: &[u8] = b"nonces";
 
 /// The key of an account.
 pub(crate) fn account_key(user: &str, domain: &str) -> Vec<u8> {
