@@ -243,8 +243,10 @@ impl Call {
         }
         let stale = |sent: &Sent| sent.message.cseq().ok() != response.cseq().ok();
         let Some(sent) = self.cx.requests.get(&id).filter(|sent| !stale(sent)) else { return };
-        // The end of a lost fork is not worth credentials: its far end learns of it by its session timer at last.
-        if sent.task != Task::ByeFork && self.cx.challenged(id, response) {
+        // The end of a lost fork is not worth credentials: its far end learns of it by its session timer at last. And
+        // nothing is worth them when the call is over.
+        let is_worth_it = sent.task != Task::ByeFork && !matches!(self.state, State::Ended(_));
+        if is_worth_it && self.cx.challenged(id, response) {
             return;
         }
         self.request_answered(now, id, Answer::Response(response));

@@ -3,6 +3,7 @@
 #![allow(clippy::wildcard_enum_match_arm)]
 
 mod endings;
+mod hostile;
 mod interleavings;
 mod modifying;
 mod script;

@@ -25,9 +25,50 @@ fn random_act(chance: &mut Entropy) -> Act {
     }
 }
 
+/// Breaks flows as well, and then a call may end for that alone.
+fn run_broken(seed: u64) {
+    let mut chance = Entropy::from_number(seed ^ 0xb0);
+    let mut wire = Wire::new(seed);
+    if chance.below(2) == 0 {
+        wire.transport = wakeline_flow::Transport::Tcp;
+    }
+    wire.delay = Duration::from_millis(u64::from(chance.below(120)));
+    for phone in &mut wire.phones {
+        phone.media.delay = Duration::from_millis([0, 30][chance.below(2) as usize]);
+        phone.config.reliable = [Reliable::Supported, Reliable::Required][chance.below(2) as usize];
+    }
+    for _ in 0..1 + chance.below(3) {
+        let phone = chance.below(2) as usize;
+        wire.plan(Duration::from_millis(u64::from(chance.below(3_000))), phone, Act::Break);
+    }
+    for _ in 0..chance.below(5) {
+        let phone = chance.below(2) as usize;
+        let act = random_act(&mut chance);
+        wire.plan(Duration::from_millis(u64::from(chance.below(3_000))), phone, act);
+    }
+    wire.plan(Duration::from_millis(u64::from(chance.below(1_500))), B, Act::Answer);
+    wire.dial(Opening::Offer);
+    wire.run(Duration::from_secs(100));
+    wire.act(A, Act::HangUp);
+    wire.act(B, Act::HangUp);
+    wire.finish();
+}
+
+#[test]
+fn s27_transport_closed_before_the_final_response_leaves_nothing_behind() {
+    for seed in 0..3_000 {
+        if std::panic::catch_unwind(|| run_broken(seed)).is_err() {
+            panic!("seed {seed} fails");
+        }
+    }
+}
+
 fn run(seed: u64) -> (Option<EndReason>, Option<EndReason>) {
     let mut chance = Entropy::from_number(seed ^ 0x5eed);
     let mut wire = Wire::new(seed);
+    if chance.below(4) == 0 {
+        wire.transport = wakeline_flow::Transport::Tls;
+    }
     wire.delay = Duration::from_millis(u64::from(chance.below(120)));
     wire.jitter = Duration::from_millis(u64::from(chance.below(400)));
     wire.loss = [0, 0, 5, 20, 40][chance.below(5) as usize];

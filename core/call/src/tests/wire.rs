@@ -27,6 +27,8 @@ pub(crate) enum Act {
     Digits(&'static str),
     Moved,
     Transfer(u16),
+    /// The flow breaks under this phone; the same flow works again at once.
+    Break,
 }
 
 /// What a phone's media does with questions.
@@ -192,6 +194,12 @@ impl Wire {
     pub(crate) fn act(&mut self, phone: usize, act: Act) {
         let now = self.now;
         let side = &mut self.phones[phone];
+        if matches!(act, Act::Break) {
+            side.table.handle_flow_failed(now, FlowId(phone as u64));
+            if let Some(call) = &mut side.call {
+                call.handle_flow_lost(FlowId(phone as u64));
+            }
+        }
         if matches!(act, Act::Moved) {
             side.moves += 1;
         }
@@ -205,6 +213,7 @@ impl Wire {
                 Act::Digits(digits) => call.send_digits(digits),
                 Act::Moved => call.moved(now, contact),
                 Act::Transfer(code) => call.transfer_progress(code, "Progress"),
+                Act::Break => {}
             }
         }
         self.pump(phone);
