@@ -450,7 +450,7 @@ impl Call {
                 call.wishes.moved = true;
                 call.advance(now, cx);
             }
-            State::Outgoing(_) => cx.moved_early = true,
+            State::Outgoing(outgoing) => outgoing.moved(cx),
             State::Incoming(incoming) => incoming.moved(cx),
             State::Ending(_) | State::Ended(_) => {}
         }

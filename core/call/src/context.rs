@@ -32,6 +32,8 @@ pub(crate) enum Task {
     Digit(char),
     /// The progress of a transfer (RFC 3515 §2.4.4).
     Notify,
+    /// Our new Contact for an early dialog.
+    EarlyUpdate,
     /// The acknowledgement of a reliable provisional response; with an answer or without.
     Prack {
         /// The fork.

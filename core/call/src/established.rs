@@ -327,7 +327,8 @@ impl Established {
                     return None;
                 }
             }
-            Task::Bye | Task::ByeFork => {}
+            // The re-INVITE that follows the answer makes up for a failure.
+            Task::Bye | Task::ByeFork | Task::EarlyUpdate => {}
         }
         acknowledge_late_if_foreign(now, cx, &self.dialog, sent, answer);
         self.advance(now, cx);

@@ -12,7 +12,7 @@ use crate::config::Reliable;
 use crate::context::{Context, Purpose, Recipe, SDP, Task, sdp_of};
 use crate::end::EndReason;
 use crate::ending::end;
-use crate::established::Established;
+use crate::established::{Established, allows_update};
 use crate::key::RequestId;
 use crate::mid_dialog::{self, Asks};
 use crate::output::{Describe, Described, Event, HopFailure, Output};
@@ -74,6 +74,8 @@ pub(crate) struct ForkMedia {
     answer: Option<Bytes>,
     /// Offer and answer came reliably: what the 2xx says does not count (RFC 3261 §13.2.1).
     settled: bool,
+    /// The fork takes UPDATE.
+    takes_update: bool,
 }
 
 pub(crate) struct Outgoing {
@@ -194,7 +196,8 @@ impl Outgoing {
             // Early media that does not fit is no reason to end the call: the answer of the 2xx decides.
             (Purpose::ForkAnswer { tag }, Described::Refused { .. }) => {
                 if let Some(leg) = self.forks.get_mut(&tag) {
-                    leg.note = ForkMedia::default();
+                    leg.note.answer = None;
+                    leg.note.settled = false;
                 }
                 None
             }
@@ -261,6 +264,7 @@ impl Outgoing {
                 }
             }
             let tag = leg.dialog.id().remote_tag.clone();
+            leg.note.takes_update |= allows_update(response);
             match (sdp_of(response), &self.offer) {
                 (Some(answer), Some(_)) => {
                     early_media = true;
@@ -384,6 +388,15 @@ impl Outgoing {
                 None
             }
             Attempt::Cancelling { .. } => None,
+        }
+    }
+
+    /// The network moved: early dialogs learn our new Contact by UPDATE (RFC 3311 §5.1), so that a far end that answers
+    /// finds us. Media follows by re-INVITE after the answer.
+    pub(crate) fn moved(&mut self, cx: &mut Context) {
+        cx.moved_early = true;
+        for leg in self.forks.iter_mut().filter(|leg| leg.note.takes_update) {
+            cx.request(&mut leg.dialog, Task::EarlyUpdate, Recipe::bare(Method::Update));
         }
     }
 

@@ -88,6 +88,11 @@ impl<T: Default> Forks<T> {
         self.legs.values()
     }
 
+    /// Every leg, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Leg<T>> {
+        self.legs.values_mut()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.legs.len()

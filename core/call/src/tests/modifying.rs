@@ -119,7 +119,10 @@ fn moved_before_the_answer_reinvites_after_it() {
     wire.run_ms(100);
     wire.act(A, Act::Moved);
     wire.act(B, Act::Moved);
+    // The early dialog learns the new Contact at once, the media after the answer.
+    assert_eq!(wire.phones[A].count("UPDATE"), 1);
     wire.run_ms(100);
+    assert_eq!(wire.phones[B].count("SIP/2.0 200"), 1);
     wire.act(B, Act::Answer);
     wire.run_ms(500);
     assert_eq!(wire.phones[A].count("INVITE"), 2);
