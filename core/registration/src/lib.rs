@@ -17,6 +17,7 @@ mod inputs;
 mod memory;
 mod recovery;
 mod registration;
+mod responses;
 
 pub use answer::{Gruus, Offer};
 pub use config::{AccountConfig, OutboundUse, PushRefresh};

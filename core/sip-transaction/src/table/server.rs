@@ -431,3 +431,16 @@ impl Transactions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::Client;
+    use super::*;
+
+    /// A gateway holds 100,000 of them: what one costs beside its messages is to stay small.
+    #[test]
+    fn a_transaction_is_compact() {
+        let sizes = (size_of::<Server>(), size_of::<Client>());
+        assert!(sizes.0 <= 320 && sizes.1 <= 320, "{sizes:?}");
+    }
+}
