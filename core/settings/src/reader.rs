@@ -310,9 +310,9 @@ mod tests {
     #[test]
     fn flags_may_have_dashes_and_beat_the_file() {
         let mut settings = Settings::new();
-        settings.set("use_rport", "0", Source::File);
-        settings.read_flags([("--use-rport", "2"), ("username", "mia"), ("--nonsence", "x")]);
-        assert_eq!(settings.number("use_rport"), Some(2));
+        settings.set("keepaliveival", "0", Source::File);
+        settings.read_flags([("--keepaliveival", "2"), ("username", "mia"), ("--nonsence", "x")]);
+        assert_eq!(settings.number("keepaliveival"), Some(2));
         assert_eq!(settings.text("username"), Some("mia"));
         assert_eq!(settings.diagnoses().len(), 1);
     }

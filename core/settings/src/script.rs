@@ -246,7 +246,7 @@ webphone_api.parameters = {
     /* last */ displayname: "Mia",
 };
 webphone_api.parameters['transport'] = 2;
-webphone_api.parameters[ "use_rport" ] = +9 ;
+webphone_api.parameters[ "holdtype" ] = +4 ;
 webphone_api.parameters.realm = "sip.example";
 if (webphone_api.parameters.loglevel == 5) { run(webphone_api.parameters[name]); }
 "#;
@@ -258,7 +258,7 @@ if (webphone_api.parameters.loglevel == 5) { run(webphone_api.parameters[name]);
         assert_eq!(settings.text("serveraddress"), Some("sip.example:5070"));
         assert_eq!(settings.text("username"), Some("mia"));
         assert_eq!(settings.text("password"), Some("it's // no comment"));
-        assert_eq!(settings.number("use_rport"), Some(9));
+        assert_eq!(settings.number("holdtype"), Some(4));
         assert!(settings.is_set("proxyaddress") && settings.text("proxyaddress").is_none());
         assert_eq!(settings.number("transport"), Some(2));
         assert_eq!(settings.text("realm"), Some("sip.example"));

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use wakeline_call::{Config, InfoDigits};
+use wakeline_call_route::is_listed;
 use wakeline_flow::{FlowInfo, Transport};
+use wakeline_push::is_token_parameter;
 use wakeline_settings::{
     AutoAnswer, Credential, DtmfMode, HostPort, IncomingPolicy, PushChoice, PushDialect, Settings,
     TransportChoice,
@@ -108,7 +110,24 @@ impl Identity {
             Some(Ok(gruu)) => gruu,
             Some(Err(_)) | None => self.contact_uri(flow)?,
         };
-        DialogContact::new(&uri)
+        let network = self.settings.network();
+        // B-086: the person's own parameters stand here as well, but a token in them belongs into REGISTER only.
+        let mut uri = uri;
+        for (name, value) in
+            network.contact_uri_parameters.iter().filter(|(name, _)| !is_token_parameter(name))
+        {
+            uri = uri.with_param(name, value.as_deref())?;
+        }
+        let behind: String = network
+            .contact_parameters
+            .iter()
+            .filter(|(name, _)| !is_token_parameter(name))
+            .map(|(name, value)| {
+                value.as_ref().map_or(format!(";{name}"), |value| format!(";{name}={value}"))
+            })
+            .collect();
+        let contact = DialogContact::new(&uri)?;
+        if behind.is_empty() { Ok(contact) } else { contact.with_params(&behind) }
     }
 
     /// `sip:user@address;transport=…` for this flow; behind WebSocket a name that cannot be dialled (RFC 7118 §5).
@@ -171,12 +190,11 @@ impl Identity {
     /// What an incoming INVITE meets before a person is told of it.
     pub(crate) fn screen(&self, invite: &Message, busy: bool, answer_after: bool) -> Screening {
         let call = self.settings.call();
-        let caller =
-            invite.from().ok().and_then(|from| from.uri().user_unescaped().map(|user| user.into_owned()));
-        let listed = |user: &String| {
-            Some(user.to_ascii_lowercase()) == caller.as_ref().map(|name| name.to_ascii_lowercase())
-        };
-        if call.blacklist.iter().any(listed) {
+        let unwanted = invite.from().is_ok_and(|from| {
+            let user = from.uri().user_unescaped().unwrap_or_default();
+            is_listed(&call.blacklist, &user, from.uri().host_text())
+        });
+        if unwanted {
             return Screening::Refuse { code: 603 };
         }
         if let Some(to) = call.forward_always {

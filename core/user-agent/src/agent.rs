@@ -45,6 +45,9 @@ pub(crate) enum Life {
     Stopping,
 }
 
+/// Under this key the addresses are remembered that names led to (fault F5: the DNS may be gone tomorrow).
+const GOOD_HOPS: &str = "addresses";
+
 /// A call that is over and still acknowledges what comes late (RFC 3261 §13.3.1.4).
 pub(crate) struct Farewell {
     pub(crate) account: AccountId,
@@ -69,6 +72,7 @@ pub struct UserAgent {
     pub(crate) audio_granted: bool,
     pub(crate) flows: Flows,
     pub(crate) resolver: Resolver,
+    remembered_addresses: String,
     pub(crate) delivery: Delivery,
     pub(crate) transactions: Transactions,
     /// The call that each open server transaction belongs to.
@@ -95,6 +99,10 @@ impl UserAgent {
             let remembered = configuration.memory.get(&Line::memory_key(id));
             lines.push(Line::new(Identity::new(id, settings)?, remembered, &mut entropy)?);
         }
+        let mut resolver = Resolver::default();
+        if let Some(good) = configuration.memory.get(GOOD_HOPS) {
+            resolver.import(good.expose(), now);
+        }
         let transactions = Transactions::new(wakeline_sip_transaction::Config::default(), entropy.fork());
         Ok(UserAgent {
             now,
@@ -109,7 +117,8 @@ impl UserAgent {
             push: None,
             audio_granted: true,
             flows: Flows::default(),
-            resolver: Resolver::default(),
+            remembered_addresses: resolver.export(),
+            resolver,
             delivery: Delivery::default(),
             transactions,
             served: BTreeMap::new(),
@@ -148,6 +157,7 @@ impl UserAgent {
                 session.handle_timeout(now);
             }
         }
+        self.forward_unanswered();
         self.keep_flows_alive();
         self.pump();
     }
@@ -161,6 +171,7 @@ impl UserAgent {
         }
         for call in self.calls.values() {
             next = earliest(next, call.session_ref().and_then(|session| session.poll_timeout()));
+            next = earliest(next, call.forward_at.as_ref().map(|(at, _)| *at));
         }
         for farewell in self.farewells.values() {
             next = earliest(next, farewell.session.poll_timeout());
@@ -215,6 +226,7 @@ impl UserAgent {
             let mut moved = false;
             while let Some((id, outcome)) = self.resolver.poll_resolved() {
                 moved = true;
+                self.remember_addresses();
                 self.resolved(id, outcome);
             }
             for place in 0..self.lines.len() {
@@ -239,6 +251,14 @@ impl UserAgent {
             if !moved {
                 break;
             }
+        }
+    }
+
+    fn remember_addresses(&mut self) {
+        let good = self.resolver.export();
+        if good != self.remembered_addresses {
+            self.remembered_addresses.clone_from(&good);
+            self.put(Output::Remember { key: GOOD_HOPS.to_owned(), record: good.into() });
         }
     }
 

@@ -93,6 +93,7 @@ impl UserAgent {
             began,
             answered: None,
             ignored: false,
+            forward_at: None,
             post_dial: digits,
             media: MediaView::default(),
         };

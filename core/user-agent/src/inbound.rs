@@ -137,6 +137,7 @@ impl UserAgent {
             began: self.now,
             answered: None,
             ignored: false,
+            forward_at: None,
             post_dial: None,
             media: MediaView::default(),
         };
@@ -220,9 +221,31 @@ impl UserAgent {
     }
 
     fn ring(&mut self, id: CallId) {
+        let account = self.calls.get(&id).map(|call| call.account);
+        let elsewhere = account
+            .and_then(|account| self.line(account))
+            .and_then(|line| line.identity().settings.call().forward_on_no_answer);
+        if let (Some(elsewhere), Some(call)) = (elsewhere, self.calls.get_mut(&id)) {
+            call.forward_at = Some((self.now + elsewhere.after, elsewhere.to));
+        }
         if let Some(snapshot) = self.calls.get(&id).map(PhoneCall::snapshot) {
             self.tell(Event::CallChanged(snapshot.clone()));
             self.tell(Event::Rings(snapshot));
+        }
+    }
+
+    /// Sends calls elsewhere that have rung long enough.
+    pub(crate) fn forward_unanswered(&mut self) {
+        let due = |call: &PhoneCall| call.forward_at.as_ref().is_some_and(|(at, _)| *at <= self.now);
+        let ids: Vec<CallId> = self.calls.values().filter(|call| due(call)).map(|call| call.id).collect();
+        for id in ids {
+            let Some(call) = self.calls.get_mut(&id) else { continue };
+            let (account, ringing) = (call.account, call.phase == CallPhase::Ringing);
+            let Some((_, to)) = call.forward_at.take().filter(|_| ringing) else { continue };
+            match self.address_of(account, &to) {
+                Ok((to, _)) => self.decline(id, Refusal::Forward { to }),
+                Err(why) => self.complain(Some(account), Some(id), why, "check callforwardonnoanswer"),
+            }
         }
     }
 

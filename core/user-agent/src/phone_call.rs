@@ -49,6 +49,8 @@ pub(crate) struct PhoneCall {
     pub(crate) answered: Option<Time>,
     /// The person stopped the alerting.
     pub(crate) ignored: bool,
+    /// When it is sent elsewhere because nobody answers it (`callforwardonnoanswer`), and where to.
+    pub(crate) forward_at: Option<(Time, String)>,
     /// Digits to send when it is answered (a number of the form `A,B`).
     pub(crate) post_dial: Option<String>,
     /// What the media said.
