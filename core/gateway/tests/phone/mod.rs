@@ -284,7 +284,7 @@ impl Phone {
 
     /// The next message.
     pub async fn receive(&mut self) -> Message {
-        soon("a message", self.next()).await.expect("the connection stays")
+        soon("a message", self.next()).await.unwrap()
     }
 
     /// The next message; `None` when the connection is closed.
