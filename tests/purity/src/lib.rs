@@ -14,7 +14,7 @@ use wakeline_user_agent::{Command, Configuration, Input, Output, UserAgent};
 pub extern "C" fn register_once() -> u32 {
     let mut settings = Settings::default();
     for (name, value) in [("serveraddress", "192.0.2.1"), ("username", "mia"), ("password", "secret"), ("transport", "1")] {
-        settings.set(Source::Runtime, name, value);
+        settings.set(name, value, Source::Assigned);
     }
     let configuration = Configuration { accounts: vec![settings], ..Configuration::default() };
     let now = Time::from_millis(1);
