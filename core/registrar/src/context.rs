@@ -143,6 +143,8 @@ pub(crate) struct Branch {
     pub(crate) binding: Option<BindingId>,
     pub(crate) step: Step,
     pub(crate) waking: Waking,
+    /// Flows on which it failed: they are not tried again.
+    pub(crate) failed: SmallVec<[FlowId; 2]>,
     /// How often it was sent, over all flows.
     pub(crate) sent: u8,
 }
@@ -228,5 +230,16 @@ impl Context {
             Phase::Open | Phase::Closing { .. } => false,
             Phase::Answered | Phase::Ended => self.all_over() && self.clients == 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_request_costs_little_beside_its_bytes() {
+        assert!(size_of::<Context>() <= 448, "{}", size_of::<Context>());
+        assert!(size_of::<Branch>() <= 136, "{}", size_of::<Branch>());
     }
 }

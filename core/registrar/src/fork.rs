@@ -236,7 +236,7 @@ impl Registrar {
     fn start(
         &mut self,
         now: Time,
-        mut context: Context,
+        context: Context,
         admitted: &Admitted,
         liveness: &[Liveness],
     ) -> Result<(), Refused> {
@@ -263,6 +263,7 @@ impl Registrar {
                 }
             }
         }
+        let mut context = Box::new(context);
         self.last_context += 1;
         let id = ContextId(self.last_context);
         if let Some(key) = context.server {
@@ -388,7 +389,7 @@ impl Registrar {
         let device = found.device();
         self.last_context += 1;
         let id = ContextId(self.last_context);
-        let mut context = Context {
+        let mut context = Box::new(Context {
             kind: Kind::Late,
             phase: Phase::Open,
             server: None,
@@ -405,7 +406,7 @@ impl Registrar {
             started: now,
             clients: 0,
             armed: Time::NEVER,
-        };
+        });
         self.by_aor.entry(aor).or_default().push(id);
         self.forward(now, id, &mut context, 0, flow);
         context.branches[0].waking = Waking::Over;
@@ -425,7 +426,7 @@ impl Registrar {
 }
 
 fn branch(device: Device, binding: Option<BindingId>) -> Branch {
-    Branch { device, binding, step: Step::Ended(0), waking: Waking::No, sent: 0 }
+    Branch { device, binding, step: Step::Ended(0), waking: Waking::No, failed: SmallVec::new(), sent: 0 }
 }
 
 fn alive(liveness: Liveness) -> u8 {

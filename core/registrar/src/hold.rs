@@ -261,7 +261,10 @@ impl Registrar {
             return;
         }
         let (device, waking) = (branch.device, branch.waking);
-        if let Some((binding, other)) = context.aor.and_then(|aor| self.other_flow(now, aor, device, flow)) {
+        context.branches[place].failed.push(flow);
+        if let Some((binding, other)) =
+            context.aor.and_then(|aor| self.other_flow(now, aor, device, &context.branches[place].failed))
+        {
             context.branches[place].binding = Some(binding);
             self.forward(now, id, context, place, other);
             return;
@@ -290,8 +293,14 @@ impl Registrar {
         }
     }
 
-    /// An open flow of the same device, other than this one.
-    fn other_flow(&self, now: Time, aor: AorId, device: Device, not: FlowId) -> Option<(BindingId, FlowId)> {
+    /// An open flow of the same device, other than those that failed.
+    fn other_flow(
+        &self,
+        now: Time,
+        aor: AorId,
+        device: Device,
+        not: &[FlowId],
+    ) -> Option<(BindingId, FlowId)> {
         let entry = self.accounts.get(aor)?;
         entry
             .bindings
@@ -299,7 +308,7 @@ impl Registrar {
             .filter_map(|id| self.bindings.get(*id))
             .filter(|binding| binding.device() == device && binding.expires > now)
             .filter_map(|binding| Some((binding.id, binding.flow?)))
-            .find(|(_, flow)| *flow != not && self.flows.get(*flow).is_some())
+            .find(|(_, flow)| !not.contains(flow) && self.flows.get(*flow).is_some())
     }
 
     /// A binding is gone: what is held for its device ends, if no other binding of the device is left (row 26).

@@ -308,7 +308,7 @@ impl Registrar {
     }
 
     /// Ends what has ended, arms what goes on.
-    pub(crate) fn put_back(&mut self, now: Time, id: ContextId, mut context: Context) {
+    pub(crate) fn put_back(&mut self, now: Time, id: ContextId, mut context: Box<Context>) {
         if context.all_over() {
             self.finish(now, &mut context);
             match context.phase {

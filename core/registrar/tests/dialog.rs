@@ -1,4 +1,13 @@
 //! Callers, dialogs, quotas, and what is not relayed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods,
+    reason = "a test stops where it fails"
+)]
 
 mod world;
 
@@ -38,7 +47,7 @@ fn call() -> Call {
 
 impl Call {
     /// A request of the caller within the dialog.
-    fn from_caller(&mut self, method: Method, cseq: u32) -> Message {
+    fn callers_request(&mut self, method: Method, cseq: u32) -> Message {
         let uri = self.ok.contact().unwrap().unwrap().uri().as_str().to_owned();
         let routes: Vec<&str> = self.ok.headers(Name::RecordRoute).collect();
         let via = format!("SIP/2.0/TCP {};branch={}", self.trunk.flow.remote, self.world.branch());
@@ -54,7 +63,7 @@ impl Call {
     }
 
     /// A request of the phone within the dialog.
-    fn from_phone(&mut self, method: Method, cseq: u32) -> Message {
+    fn phones_request(&mut self, method: Method, cseq: u32) -> Message {
         let uri = self.invite.contact().unwrap().unwrap().uri().as_str().to_owned();
         let via = format!("SIP/2.0/TLS {};branch={}", self.mia.flow.remote, self.world.branch());
         Builder::request(method.clone(), uri)
@@ -73,20 +82,20 @@ impl Call {
 fn dialog_goes_both_ways_over_the_recorded_route() {
     let mut call = call();
     assert_eq!(call.invite.record_routes().count(), 2);
-    let ack = call.from_caller(Method::Ack, 1);
+    let ack = call.callers_request(Method::Ack, 1);
     call.world.receive(call.trunk.flow, &ack);
     let out = call.world.take();
     let ack = requests(&out, call.mia.flow, &Method::Ack)[0];
     assert_eq!((ack.routes().count(), ack.vias().count()), (0, 2));
     for (method, cseq) in [(Method::Info, 2), (Method::Update, 3), (Method::Refer, 4)] {
-        let request = call.from_caller(method.clone(), cseq);
+        let request = call.callers_request(method.clone(), cseq);
         call.world.receive(call.trunk.flow, &request);
         let found = requests(&call.world.take(), call.mia.flow, &method)[0].clone();
         assert_eq!(found.record_routes().count(), 0);
         call.mia.answer(&mut call.world, &found, 200);
         assert_eq!(final_status(&call.world.take(), call.trunk.flow), Some(200));
     }
-    let bye = call.from_phone(Method::Bye, 1);
+    let bye = call.phones_request(Method::Bye, 1);
     call.world.receive(call.mia.flow, &bye);
     let out = call.world.take();
     let bye = requests(&out, call.trunk.flow, &Method::Bye)[0];
@@ -100,7 +109,7 @@ fn dialog_goes_both_ways_over_the_recorded_route() {
 fn bye_to_a_sleeping_party_is_answered_after_five_seconds_and_still_delivered() {
     let mut call = call();
     call.world.close(call.mia.flow);
-    let bye = call.from_caller(Method::Bye, 2);
+    let bye = call.callers_request(Method::Bye, 2);
     call.world.receive(call.trunk.flow, &bye);
     let out = call.world.take();
     assert_eq!(pushes(&out).len(), 1);
@@ -119,11 +128,11 @@ fn bye_to_a_sleeping_party_is_answered_after_five_seconds_and_still_delivered() 
 fn reinvite_to_a_sleeping_party_fails_the_transaction_only() {
     let mut call = call();
     call.world.close(call.mia.flow);
-    let info = call.from_caller(Method::Info, 2);
+    let info = call.callers_request(Method::Info, 2);
     call.world.receive(call.trunk.flow, &info);
     call.world.pass(8 * SECOND);
     assert_eq!(final_status(&call.world.take(), call.trunk.flow), Some(503));
-    let reinvite = call.from_caller(Method::Invite, 3);
+    let reinvite = call.callers_request(Method::Invite, 3);
     call.world.receive(call.trunk.flow, &reinvite);
     call.world.pass(20 * SECOND);
     assert_eq!(final_status(&call.world.take(), call.trunk.flow), Some(503));
@@ -375,4 +384,54 @@ fn garbage_is_answered_or_dropped_and_never_kept() {
     }
     assert_eq!(world.gateway.gauges().server_transactions, 0);
     assert_eq!(world.gateway.gauges().contexts, 0);
+}
+
+#[test]
+fn s14_no_more_requests_in_progress_than_allowed() {
+    let mut config = config();
+    config.limits.contexts = 2;
+    let mut world = World::with(config, wakeline_registrar::Loaded::default(), 1);
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    world.close(mia.flow);
+    let trunk = Trunk::new(&mut world);
+    world.take();
+    let mut ends = Vec::new();
+    for number in 0..4 {
+        trunk.invite(&mut world, "mia", &format!("flood-{number}"));
+        ends.push(final_status(&world.take(), trunk.flow));
+    }
+    assert_eq!(ends, [None, None, Some(503), Some(503)]);
+    world.pass(60 * SECOND);
+    world.take();
+    trunk.invite(&mut world, "mia", "after");
+    assert_eq!(final_status(&world.take(), trunk.flow), None, "it recovers");
+}
+
+#[test]
+fn two_flows_of_one_device_are_tried_in_turn_and_then_it_is_woken() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    let first = mia.flow;
+    mia.reg_id = 2;
+    mia.call_id = "the-second-flow".into();
+    mia.wake(&mut world, "192.0.2.11");
+    let second = mia.flow;
+    let trunk = Trunk::new(&mut world);
+    world.take();
+    trunk.invite(&mut world, "mia", "call-1");
+    let out = world.take();
+    let here = if requests(&out, first, &Method::Invite).is_empty() { second } else { first };
+    let there = if here == first { second } else { first };
+    let invite = requests(&out, here, &Method::Invite)[0].clone();
+    assert!(requests(&out, there, &Method::Invite).is_empty(), "one branch for one device");
+    mia.answer_on(&mut world, here, &invite, 430);
+    let out = world.take();
+    let invite = requests(&out, there, &Method::Invite)[0].clone();
+    assert!(pushes(&out).is_empty());
+    mia.answer_on(&mut world, there, &invite, 430);
+    let out = world.take();
+    assert_eq!(pushes(&out).len(), 1);
+    assert_eq!(final_status(&out, trunk.flow), None);
 }
