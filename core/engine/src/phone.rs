@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use wakeline_clock::{Time, earliest, system};
+use wakeline_entropy::Entropy;
 use wakeline_settings::Settings;
 use wakeline_user_agent::{CallId, Command, Configuration, Event, Input, Output, Snapshot, UserAgent};
 
@@ -121,6 +122,8 @@ impl Phone {
             .map_err(|error| StartError::State(options.state.clone().unwrap_or_default(), error))?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| StartError::System(error.to_string()))?;
+        let mut entropy = Entropy::from_seed(seed);
+        entropy.fill(&mut seed);
         let configuration = Configuration { accounts: options.accounts.clone(), memory };
         let agent = UserAgent::new(configuration, seed, system::now(), system::wall())
             .map_err(|error| StartError::Settings(error.to_string()))?;
@@ -132,7 +135,7 @@ impl Phone {
         let (outbox, events) = mpsc::channel(EVENTS);
         let thread = std::thread::Builder::new()
             .name("wakeline-phone".into())
-            .spawn(move || runtime.block_on(Loop::new(options, agent, store, inbox, outbox).run()))
+            .spawn(move || runtime.block_on(Loop::new(options, agent, store, entropy, inbox, outbox).run()))
             .map_err(|error| StartError::System(error.to_string()))?;
         Ok(Phone { requests, events, thread })
     }
@@ -188,18 +191,19 @@ impl Loop {
         options: Options,
         agent: UserAgent,
         store: Store,
+        entropy: Entropy,
         inbox: mpsc::UnboundedReceiver<Request>,
         outbox: mpsc::Sender<TimedEvent>,
     ) -> Loop {
         let (facts_in, facts) = mpsc::channel(FACTS);
         let first = options.accounts.first();
         let binding = Binding {
-            address: first.and_then(|account| account.network().local_address()),
-            port: first.map_or(0, |account| account.network().signaling_port()),
+            address: first.and_then(|account| account.network().local_ip),
+            port: first.map_or(0, |account| account.network().signaling_port),
         };
         let network = Network::new(binding, options.trust, facts_in.clone());
         let resolver = Resolver::new(facts_in);
-        let sessions = Sessions::new(options.accounts, options.audio);
+        let sessions = Sessions::new(options.accounts, options.audio, entropy);
         Loop { agent, network, resolver, sessions, store, inbox, facts, outbox, wake_ups: 0 }
     }
 
@@ -208,17 +212,24 @@ impl Loop {
         loop {
             self.settle().await;
             let now = system::now();
-            if leaving.is_some_and(|deadline| now >= deadline) || (leaving.is_some() && self.agent.is_idle()) {
+            if leaving.is_some_and(|deadline| now >= deadline) || (leaving.is_some() && self.agent.is_idle())
+            {
                 break;
             }
-            let deadline = earliest(earliest(self.agent.poll_timeout(), self.sessions.poll_timeout()), leaving);
+            let deadline =
+                earliest(earliest(self.agent.poll_timeout(), self.sessions.poll_timeout()), leaving);
             tokio::select! {
                 request = self.inbox.recv(), if leaving.is_none() => match request {
                     Some(Request::Command(Command::Stop)) | None => {
                         self.agent.handle_command(system::now(), Command::Stop);
                         leaving = Some(system::now() + FAREWELL);
                     }
-                    Some(Request::Command(command)) => self.agent.handle_command(system::now(), command),
+                    Some(Request::Command(command)) => {
+                        if let Command::SetParameter { account, name, value } = &command {
+                            self.sessions.set_parameter(*account, name, value.expose());
+                        }
+                        self.agent.handle_command(system::now(), command);
+                    }
                     Some(Request::Stats(answer)) => {
                         // Whoever asked may have gone.
                         let _ = answer.send(self.stats());
@@ -303,5 +314,7 @@ async fn until(deadline: Option<Time>) {
 /// Resident memory by the kernel's account.
 fn rss_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
 }

@@ -4,8 +4,8 @@
 
 use oboe::{
     AudioInputCallback, AudioInputStreamSafe, AudioOutputCallback, AudioOutputStreamSafe, AudioStream,
-    AudioStreamAsync, AudioStreamBuilder, ContentType, DataCallbackResult, Error, Input, InputPreset, Mono, Output,
-    PerformanceMode, SharingMode, Usage,
+    AudioStreamAsync, AudioStreamBuilder, ContentType, DataCallbackResult, Error, Input, InputPreset, Mono,
+    Output, PerformanceMode, SharingMode, Usage,
 };
 use wakeline_clock::Time;
 
@@ -78,7 +78,11 @@ impl AudioInputCallback for Capturing {
 impl AudioOutputCallback for Playing {
     type FrameType = (i16, Mono);
 
-    fn on_audio_ready(&mut self, _: &mut dyn AudioOutputStreamSafe, samples: &mut [i16]) -> DataCallbackResult {
+    fn on_audio_ready(
+        &mut self,
+        _: &mut dyn AudioOutputStreamSafe,
+        samples: &mut [i16],
+    ) -> DataCallbackResult {
         self.0.take(samples, 1);
         DataCallbackResult::Continue
     }

@@ -26,7 +26,8 @@ impl Desktop {
         let host = cpal::default_host();
         let (end, mut microphone, mut loudspeaker, alarm) = wires(RATE);
         let alarm = Arc::new(Mutex::new(alarm));
-        let output = host.default_output_device().ok_or_else(|| AudioError::Device("no loudspeaker".into()))?;
+        let output =
+            host.default_output_device().ok_or_else(|| AudioError::Device("no loudspeaker".into()))?;
         let channels = output.default_output_config().map_or(2, |config| config.channels());
         let playing = output
             .build_output_stream(

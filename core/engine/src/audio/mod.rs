@@ -14,6 +14,7 @@ mod paced;
 mod wires;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use wakeline_clock::Time;
 
@@ -62,6 +63,10 @@ pub(crate) trait AudioDevice {
     fn wanted(&mut self, now: Time) -> usize;
     /// Plays; more than was wanted makes delay.
     fn play(&mut self, samples: &[i16]);
+    /// How often it wants to be served: twice per packet, so that the loudspeaker's ring can be kept short.
+    fn turn(&self) -> Duration {
+        Duration::from_millis(10)
+    }
     /// What has gone wrong since the last call, a lost device above all (fault F17).
     fn failure(&mut self) -> Option<String>;
 }
@@ -76,7 +81,16 @@ pub(crate) fn open(choice: &AudioChoice, now: Time) -> Result<Box<dyn AudioDevic
         #[cfg(target_os = "ios")]
         AudioChoice::System => Ok(Box::new(ios::Ios::open()?)),
         AudioChoice::Null => Ok(Box::new(paced::Paced::silent(now))),
-        AudioChoice::Tone { hertz, record } => Ok(Box::new(paced::Paced::tone(now, *hertz, record.as_deref())?)),
-        AudioChoice::File { play, record } => Ok(Box::new(paced::Paced::file(now, play.as_deref(), record.as_deref())?)),
+        AudioChoice::Tone { hertz, record } => {
+            Ok(Box::new(paced::Paced::tone(now, *hertz, record.as_deref())?))
+        }
+        AudioChoice::File { play, record } => {
+            Ok(Box::new(paced::Paced::file(now, play.as_deref(), record.as_deref())?))
+        }
     }
+}
+
+/// Silence in place of a device that cannot be had.
+pub(crate) fn silence(now: Time) -> Box<dyn AudioDevice> {
+    Box::new(paced::Paced::silent(now))
 }

@@ -91,7 +91,10 @@ impl Paced {
         let (mut reader, mut waiting) = (wav::Reader::default(), Vec::new());
         while reader.format().is_none() {
             if !read_piece(&mut file, &mut reader, &mut waiting, path)? {
-                return Err(AudioError::File(path.to_owned(), "no WAV file: it ends before its format is told".into()));
+                return Err(AudioError::File(
+                    path.to_owned(),
+                    "no WAV file: it ends before its format is told".into(),
+                ));
             }
         }
         let rate = reader.format().map_or(RATE, |format| format.rate);
@@ -118,7 +121,12 @@ fn open_recording(path: Option<&Path>, rate: u32) -> Result<Option<Recording>, A
 }
 
 /// Reads on; false at the end of the file.
-fn read_piece(file: &mut File, reader: &mut wav::Reader, into: &mut Vec<i16>, path: &Path) -> Result<bool, AudioError> {
+fn read_piece(
+    file: &mut File,
+    reader: &mut wav::Reader,
+    into: &mut Vec<i16>,
+    path: &Path,
+) -> Result<bool, AudioError> {
     let mut piece = [0; PIECE];
     let length = file.read(&mut piece).map_err(|error| failed(path, error))?;
     reader.push(&piece[..length], into).map_err(|error| failed(path, error))?;
@@ -178,11 +186,17 @@ impl AudioDevice for Paced {
         let Some(recording) = &mut self.recording else { return };
         let mut bytes = Vec::with_capacity(samples.len() * 2);
         wav::write(samples, &mut bytes);
-        recording.samples = recording.samples.saturating_add(u32::try_from(samples.len()).unwrap_or(u32::MAX));
+        recording.samples =
+            recording.samples.saturating_add(u32::try_from(samples.len()).unwrap_or(u32::MAX));
         if let Err(error) = recording.file.write_all(&bytes) {
             self.failure = Some(failed(&recording.path, error).to_string());
             self.recording = None;
         }
+    }
+
+    /// Nobody hears these devices' delay: once per packet is enough.
+    fn turn(&self) -> Duration {
+        AHEAD
     }
 
     fn failure(&mut self) -> Option<String> {

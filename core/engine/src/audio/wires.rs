@@ -31,7 +31,12 @@ pub(crate) fn wires(rate: u32) -> (LoopEnd, Microphone, Loudspeaker, Alarm) {
     let (microphone, captured) = RingBuffer::new(samples);
     let (playing, loudspeaker) = RingBuffer::new(samples);
     let (alarm, failures) = RingBuffer::new(4);
-    (LoopEnd { rate, captured, playing, failures }, Microphone(microphone), Loudspeaker(loudspeaker), Alarm(alarm))
+    (
+        LoopEnd { rate, captured, playing, failures },
+        Microphone(microphone),
+        Loudspeaker(loudspeaker),
+        Alarm(alarm),
+    )
 }
 
 impl LoopEnd {
@@ -57,7 +62,7 @@ impl LoopEnd {
 
     /// Hands samples to the loudspeaker; what does not fit is dropped.
     pub(crate) fn play(&mut self, samples: &[i16]) {
-        self.playing.push_partial_slice(samples);
+        let (_, _dropped) = self.playing.push_partial_slice(samples);
     }
 
     /// The next failure that a callback told of.

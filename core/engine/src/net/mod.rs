@@ -25,11 +25,11 @@ const QUEUE: usize = 256;
 
 /// Where the network's sockets are bound.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Binding {
+pub(crate) struct Binding {
     /// The local address (webphone `localip`); any when absent.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// The UDP port (webphone `signalingport`); any when 0.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// One open or opening flow.
@@ -88,7 +88,8 @@ impl Network {
             None
         };
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(stream::run(flow, hop, self.binding.address, tls, waiting, self.facts.clone()));
+        let task =
+            tokio::spawn(stream::run(flow, hop, self.binding.address, tls, waiting, self.facts.clone()));
         self.flows.insert(flow, Flow::Stream { queue, task });
         None
     }
@@ -152,13 +153,17 @@ impl Network {
 
     /// Waits until every closing flow has sent its last bytes, or the patience is over.
     pub(crate) async fn drain(&mut self, patience: std::time::Duration) {
-        let tasks: Vec<_> = self.flows.drain().filter_map(|(_, flow)| match flow {
-            Flow::Stream { queue, task } => {
-                drop(queue);
-                Some(task)
-            }
-            Flow::Udp { .. } => None,
-        }).collect();
+        let tasks: Vec<_> = self
+            .flows
+            .drain()
+            .filter_map(|(_, flow)| match flow {
+                Flow::Stream { queue, task } => {
+                    drop(queue);
+                    Some(task)
+                }
+                Flow::Udp { .. } => None,
+            })
+            .collect();
         let all = async {
             for task in tasks {
                 // A task that panicked has closed its socket too.

@@ -67,7 +67,9 @@ async fn carry(
     mut waiting: mpsc::Receiver<Bytes>,
     facts: &mpsc::Sender<Input>,
 ) -> FlowFailure {
-    let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return FlowFailure::Unreachable };
+    let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else {
+        return FlowFailure::Unreachable;
+    };
     let info = FlowInfo { id: flow, transport: hop.transport, local, remote };
     match hop.transport {
         Transport::Tcp => exchange(info, stream, &mut waiting, facts).await,
@@ -175,7 +177,11 @@ fn refusal_in_flight(error: &io::Error) -> FlowFailure {
     }
 }
 
-async fn hand_over(framer: &mut Framer, info: FlowInfo, facts: &mpsc::Sender<Input>) -> Result<(), FlowFailure> {
+async fn hand_over(
+    framer: &mut Framer,
+    info: FlowInfo,
+    facts: &mpsc::Sender<Input>,
+) -> Result<(), FlowFailure> {
     loop {
         let bytes = match framer.next() {
             Ok(Some(Frame::Message(bytes))) => bytes,

@@ -40,7 +40,11 @@ pub(crate) async fn exchange(
     let limits = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
     let upgrade = tokio_tungstenite::client_async_with_config(request, stream, Some(limits));
     let mut socket = match tokio::time::timeout(PATIENCE, upgrade).await {
-        Ok(Ok((socket, response))) if response.headers().get(SEC_WEBSOCKET_PROTOCOL).is_some_and(|p| p == "sip") => socket,
+        Ok(Ok((socket, response)))
+            if response.headers().get(SEC_WEBSOCKET_PROTOCOL).is_some_and(|p| p == "sip") =>
+        {
+            socket
+        }
         Ok(Ok(_)) => {
             tracing::warn!(remote = %hop.remote, "the WebSocket server does not speak the subprotocol sip");
             return FlowFailure::HandshakeFailed;

@@ -1,0 +1,85 @@
+//! The questions of `sip-resolve`, asked of the system's name servers.
+
+use std::sync::Arc;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::net::NetError;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use tokio::sync::{OnceCell, mpsc};
+use wakeline_sip_resolve::{Answer, Kind, LookupFailure, Question, Record};
+use wakeline_user_agent::Input;
+
+/// Asks; answers arrive as facts. The resolver is made when it is first needed: an account with a numeric server never
+/// pays for it.
+pub(crate) struct Resolver {
+    inner: Arc<OnceCell<TokioResolver>>,
+    facts: mpsc::Sender<Input>,
+}
+
+impl Resolver {
+    /// A resolver that has not been needed yet.
+    pub(crate) fn new(facts: mpsc::Sender<Input>) -> Resolver {
+        Resolver { inner: Arc::default(), facts }
+    }
+
+    /// Asks one question.
+    pub(crate) fn ask(&self, question: Question) {
+        let (inner, facts) = (Arc::clone(&self.inner), self.facts.clone());
+        tokio::spawn(async move {
+            let outcome = look_up(&inner, &question).await;
+            // The loop may be gone already.
+            let _ = facts.send(Input::Resolved(Answer { question, outcome })).await;
+        });
+    }
+}
+
+async fn look_up(inner: &OnceCell<TokioResolver>, question: &Question) -> Result<Vec<Record>, LookupFailure> {
+    let system = || async { TokioResolver::builder_tokio()?.build() };
+    let resolver = inner.get_or_try_init(system).await.map_err(|error| {
+        tracing::warn!(%error, "no DNS: the system's configuration cannot be read");
+        LookupFailure::Unavailable
+    })?;
+    // Addresses go through the hosts file as well; the trailing dot keeps search domains away.
+    let name = format!("{}.", question.name);
+    let kind = match question.kind {
+        Kind::Naptr => RecordType::NAPTR,
+        Kind::Srv => RecordType::SRV,
+        Kind::A => RecordType::A,
+        Kind::Aaaa => RecordType::AAAA,
+    };
+    match resolver.lookup(name, kind).await {
+        Ok(lookup) => Ok(lookup.answers().iter().filter_map(|record| read(&record.data)).collect()),
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+fn failure(error: &NetError) -> LookupFailure {
+    if error.is_nx_domain() || error.is_no_records_found() {
+        LookupFailure::NotFound
+    } else {
+        tracing::debug!(%error, "DNS");
+        LookupFailure::Unavailable
+    }
+}
+
+fn read(data: &RData) -> Option<Record> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let name = |name: &hickory_resolver::proto::rr::Name| name.to_ascii().trim_end_matches('.').to_owned();
+    match data {
+        RData::A(address) => Some(Record::Address(address.0.into())),
+        RData::AAAA(address) => Some(Record::Address(address.0.into())),
+        RData::SRV(srv) => {
+            let target = name(&srv.target);
+            Some(Record::Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target })
+        }
+        // RFC 3263 §4.1: records with a regular expression are not for us.
+        RData::NAPTR(naptr) if naptr.regexp.is_empty() => Some(Record::Naptr {
+            order: naptr.order,
+            preference: naptr.preference,
+            flags: text(&naptr.flags),
+            service: text(&naptr.services),
+            replacement: name(&naptr.replacement),
+        }),
+        _ => None,
+    }
+}
