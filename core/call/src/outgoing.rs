@@ -153,7 +153,9 @@ impl Outgoing {
         builder = with_fields(builder, &self.session.request_fields());
         builder = with_fields(builder, &cx.config.headers);
         builder = with_fields(builder, &self.dial.headers);
-        builder = with_fields(builder, &self.authorization);
+        // Good for one request only: a digest covers its URI, and its count must not come twice (RFC 7616 §3.4). Whoever
+        // sends a later one adds what is known by then.
+        builder = with_fields(builder, &std::mem::take(&mut self.authorization));
         if let Some(offer) = &self.offer {
             builder = builder.body(SDP, offer.clone());
         }

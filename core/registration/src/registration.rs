@@ -229,6 +229,19 @@ impl Registration {
         }
     }
 
+    /// The flow on which a REGISTER waits for its answer.
+    pub fn asking_on(&self) -> Option<FlowId> {
+        match &self.state {
+            State::Asking(asking) => Some(asking.flow.id),
+            State::Bound(_)
+            | State::Idle
+            | State::Opening(_)
+            | State::Suspended
+            | State::Waiting { .. }
+            | State::Stopped => None,
+        }
+    }
+
     /// How long the binding lasts yet.
     pub fn expires_in(&self, now: Time) -> Option<Duration> {
         self.binding.as_ref().map(|binding| binding.until - now)

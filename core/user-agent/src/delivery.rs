@@ -123,6 +123,12 @@ impl Delivery {
         before != self.unsent()
     }
 
+    /// Takes out everything that has not left yet.
+    pub(crate) fn take_unsent(&mut self) -> Vec<Job> {
+        let resolving = std::mem::take(&mut self.resolving).into_values();
+        resolving.chain(std::mem::take(&mut self.waiting).into_values().flatten()).collect()
+    }
+
     /// Whether nothing is under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.resolving.is_empty() && self.waiting.is_empty() && self.in_flight.is_empty()

@@ -119,6 +119,11 @@ impl Line {
         self.registration.flow().map(|flow| flow.id).or(self.edge_flow)
     }
 
+    /// Whether a REGISTER is out on this flow: its answer is worth waiting for.
+    pub(crate) fn awaits_answer_on(&self, flow: FlowId) -> bool {
+        self.registration.asking_on() == Some(flow)
+    }
+
     /// A flow was opened to the edge, or the one that was is gone.
     pub(crate) fn set_edge_flow(&mut self, flow: Option<FlowId>) {
         self.edge_flow = flow;

@@ -152,6 +152,9 @@ impl UserAgent {
     pub(crate) fn close_flow(&mut self, flow: FlowId) {
         if self.flows.closed(flow) {
             self.put(Output::Close(flow));
+            for job in self.delivery.flow_settled(flow) {
+                self.undeliverable(job);
+            }
         }
     }
 

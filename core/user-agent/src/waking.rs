@@ -144,19 +144,27 @@ impl UserAgent {
             );
         }
         self.life = Life::Suspended;
-        self.suspend_lines();
-        for flow in self.flows.ids() {
-            self.close_flow(flow);
-        }
+        self.rest();
     }
 
-    fn suspend_lines(&mut self) {
+    /// Every binding rests, what has not left is given up, and every flow is closed that no REGISTER waits on.
+    fn rest(&mut self) {
         let now = self.now;
         for place in 0..self.lines.len() {
             self.lines[place].registration.suspend(now);
+        }
+        for job in self.delivery.take_unsent() {
+            self.undeliverable(job);
+        }
+        for place in 0..self.lines.len() {
             // The machine closes its flow by itself, and says so.
             self.pump_line(place);
             self.registration_changed(self.lines[place].identity().id);
+        }
+        for flow in self.flows.ids() {
+            if !self.lines.iter().any(|line| line.awaits_answer_on(flow)) {
+                self.close_flow(flow);
+            }
         }
     }
 
@@ -176,6 +184,9 @@ impl UserAgent {
             return;
         }
         self.drop_flows();
+        for job in self.delivery.take_unsent() {
+            self.undeliverable(job);
+        }
         self.life = Life::Awake;
         for place in 0..self.lines.len() {
             self.wake_line(place, None);
@@ -186,7 +197,7 @@ impl UserAgent {
     pub(crate) fn network_lost(&mut self) {
         self.drop_flows();
         self.life = Life::Offline;
-        self.suspend_lines();
+        self.rest();
     }
 
     fn drop_flows(&mut self) {
