@@ -37,7 +37,7 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Microphone and loudspeaker.
     pub audio: AudioChoice,
-    /// Whom to trust over TLS.
+    /// Whom to trust over TLS. With [`Trust::System`] the first account's `tlspin` or `tlsroots` decides, if it has one.
     pub trust: Trust,
 }
 
@@ -117,7 +117,10 @@ pub struct Phone {
 
 impl Phone {
     /// Starts the loop. Nothing is sent before [`Command::Start`].
-    pub fn start(options: Options) -> Result<Phone, StartError> {
+    pub fn start(mut options: Options) -> Result<Phone, StartError> {
+        if let (Trust::System, Some(first)) = (&options.trust, options.accounts.first()) {
+            options.trust = Trust::of(first).map_err(StartError::Settings)?;
+        }
         let (store, memory) = Store::open(options.state.clone())
             .map_err(|error| StartError::State(options.state.clone().unwrap_or_default(), error))?;
         let mut seed = [0; 32];
@@ -201,7 +204,8 @@ impl Loop {
             address: first.and_then(|account| account.network().local_ip),
             port: first.map_or(0, |account| account.network().signaling_port),
         };
-        let network = Network::new(binding, options.trust, facts_in.clone());
+        let doors = options.accounts.iter().flat_map(|account| account.network().websockets).collect();
+        let network = Network::new(binding, options.trust, doors, facts_in.clone());
         let resolver = Resolver::new(facts_in);
         let sessions = Sessions::new(options.accounts, options.audio, entropy);
         Loop { agent, network, resolver, sessions, store, inbox, facts, outbox, wake_ups: 0 }

@@ -42,6 +42,8 @@ enum Flow {
 pub(crate) struct Network {
     binding: Binding,
     trust: Trust,
+    /// Addresses of WebSocket servers as the accounts have them: a hop does not know its path.
+    doors: Vec<String>,
     tls: Option<Arc<rustls::ClientConfig>>,
     udp: Vec<UdpEdge>,
     flows: HashMap<FlowId, Flow>,
@@ -50,8 +52,13 @@ pub(crate) struct Network {
 
 impl Network {
     /// A network without sockets; they are opened when a flow first wants them.
-    pub(crate) fn new(binding: Binding, trust: Trust, facts: mpsc::Sender<Input>) -> Network {
-        Network { binding, trust, tls: None, udp: Vec::new(), flows: HashMap::new(), facts }
+    pub(crate) fn new(
+        binding: Binding,
+        trust: Trust,
+        doors: Vec<String>,
+        facts: mpsc::Sender<Input>,
+    ) -> Network {
+        Network { binding, trust, doors, tls: None, udp: Vec::new(), flows: HashMap::new(), facts }
     }
 
     /// Opens a flow. What is known at once is returned; else the outcome arrives as `Opened` or `Closed`.
@@ -88,8 +95,9 @@ impl Network {
             None
         };
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let task =
-            tokio::spawn(stream::run(flow, hop, self.binding.address, tls, waiting, self.facts.clone()));
+        let target = websocket::target(&hop, &self.doors);
+        let way = stream::Way { from: self.binding.address, tls, target };
+        let task = tokio::spawn(stream::run(flow, hop, way, waiting, self.facts.clone()));
         self.flows.insert(flow, Flow::Stream { queue, task });
         None
     }

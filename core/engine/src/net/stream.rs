@@ -23,17 +23,26 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Messages are read in pieces of this size; an idle flow keeps one such buffer.
 const PIECE: usize = 4096;
 
+/// How a flow gets to its hop.
+pub(crate) struct Way {
+    /// Our address, when the account has one.
+    pub(crate) from: Option<IpAddr>,
+    /// TLS, for the hops that want it.
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+    /// What a WebSocket handshake asks for.
+    pub(crate) target: String,
+}
+
 /// The flow's whole life.
 pub(crate) async fn run(
     flow: FlowId,
     hop: Hop,
-    from: Option<IpAddr>,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    way: Way,
     waiting: mpsc::Receiver<Bytes>,
     facts: mpsc::Sender<Input>,
 ) {
-    let failure = match open(&hop, from).await {
-        Ok(stream) => carry(flow, &hop, stream, tls, waiting, &facts).await,
+    let failure = match open(&hop, way.from).await {
+        Ok(stream) => carry(flow, &hop, stream, way, waiting, &facts).await,
         Err(failure) => failure,
     };
     tracing::debug!(flow = flow.0, remote = %hop.remote, ?failure, "flow ended");
@@ -63,7 +72,7 @@ async fn carry(
     flow: FlowId,
     hop: &Hop,
     stream: TcpStream,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    Way { tls, target, .. }: Way,
     mut waiting: mpsc::Receiver<Bytes>,
     facts: &mpsc::Sender<Input>,
 ) -> FlowFailure {
@@ -77,9 +86,9 @@ async fn carry(
             Ok(stream) => exchange(info, stream, &mut waiting, facts).await,
             Err(failure) => failure,
         },
-        Transport::Ws => websocket::exchange(info, hop, stream, &mut waiting, facts).await,
+        Transport::Ws => websocket::exchange(info, &target, stream, &mut waiting, facts).await,
         Transport::Wss => match shake_hands(hop, stream, tls).await {
-            Ok(stream) => websocket::exchange(info, hop, stream, &mut waiting, facts).await,
+            Ok(stream) => websocket::exchange(info, &target, stream, &mut waiting, facts).await,
             Err(failure) => failure,
         },
         // UDP flows have no task of their own.
@@ -141,7 +150,7 @@ async fn exchange(
             message = waiting.recv() => {
                 let Some(message) = message else {
                     // Our side closes: tell the peer in good order.
-                    let _ = writer.shutdown().await;
+                    let _ = tokio::time::timeout(PATIENCE, writer.shutdown()).await;
                     return FlowFailure::ClosedByPeer;
                 };
                 flight.clear();
@@ -150,8 +159,15 @@ async fn exchange(
                 while let Ok(message) = waiting.try_recv() {
                     flight.extend_from_slice(&message);
                 }
-                if writer.write_all(&flight).await.is_err() || writer.flush().await.is_err() {
-                    return FlowFailure::ClosedByPeer;
+                let write = async {
+                    writer.write_all(&flight).await?;
+                    writer.flush().await
+                };
+                match tokio::time::timeout(PATIENCE, write).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return FlowFailure::ClosedByPeer,
+                    // A peer that does not read is gone (fault F12).
+                    Err(_) => return FlowFailure::TimedOut,
                 }
             }
             read = reader.read(&mut buffer) => {

@@ -1,5 +1,6 @@
 //! SIP over WebSocket (RFC 7118): one message per frame, subprotocol `sip`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,22 +21,31 @@ const LARGEST: usize = 65_536;
 /// The HTTP upgrade must be answered in this time.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// What the handshake at a hop asks for: the account's address of that host, with its path, or else the root.
+pub(crate) fn target(hop: &Hop, doors: &[String]) -> String {
+    let scheme = if hop.transport == Transport::Wss { "wss" } else { "ws" };
+    let host = hop.server_name.clone().unwrap_or_else(|| match hop.remote.ip() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    });
+    let path = doors.iter().find_map(|door| {
+        let (of, rest) = door.split_once("://")?;
+        let (place, path) = rest.split_once('/')?;
+        let named = place.strip_suffix(&format!(":{}", hop.remote.port())).unwrap_or(place);
+        (of.eq_ignore_ascii_case(scheme) && named.eq_ignore_ascii_case(&host)).then_some(path)
+    });
+    format!("{scheme}://{host}:{}/{}", hop.remote.port(), path.unwrap_or(""))
+}
+
 /// Upgrades the connection and carries messages until an end.
 pub(crate) async fn exchange(
     info: FlowInfo,
-    hop: &Hop,
+    target: &str,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     waiting: &mut mpsc::Receiver<Bytes>,
     facts: &mpsc::Sender<Input>,
 ) -> FlowFailure {
-    let scheme = if hop.transport == Transport::Wss { "wss" } else { "ws" };
-    let host = hop.server_name.clone().unwrap_or_else(|| match hop.remote.ip() {
-        std::net::IpAddr::V4(address) => address.to_string(),
-        std::net::IpAddr::V6(address) => format!("[{address}]"),
-    });
-    let Ok(mut request) = format!("{scheme}://{host}:{}/", hop.remote.port()).into_client_request() else {
-        return FlowFailure::HandshakeFailed;
-    };
+    let Ok(mut request) = target.into_client_request() else { return FlowFailure::HandshakeFailed };
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("sip"));
     let limits = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
     let upgrade = tokio_tungstenite::client_async_with_config(request, stream, Some(limits));
@@ -46,11 +56,11 @@ pub(crate) async fn exchange(
             socket
         }
         Ok(Ok(_)) => {
-            tracing::warn!(remote = %hop.remote, "the WebSocket server does not speak the subprotocol sip");
+            tracing::warn!(remote = %info.remote, "the WebSocket server does not speak the subprotocol sip");
             return FlowFailure::HandshakeFailed;
         }
         Ok(Err(error)) => {
-            tracing::warn!(remote = %hop.remote, %error, "WebSocket handshake failed");
+            tracing::warn!(remote = %info.remote, %error, "WebSocket handshake failed");
             return FlowFailure::HandshakeFailed;
         }
         Err(_) => return FlowFailure::TimedOut,
