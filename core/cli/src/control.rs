@@ -1,15 +1,17 @@
 //! The headless phone: newline-separated JSON on stdin and stdout, or on a Unix socket.
 //!
 //! In: one [`Command`] a line, or one of `{"command":"snapshot"}`, `{"command":"stats"}`, `{"command":"quit"}`.
-//! Out: one [`TimedEvent`] a line, and `{"reply":"stats",…}`, `{"reply":"snapshot",…}` or `{"reply":"error",…}`.
-//! A line that cannot be read is answered by an error that says why; nothing else happens.
+//! Out: `{"reply":"ready","at_us":…}` first, then one [`TimedEvent`](wakeline_engine::TimedEvent) a line, and `{"reply":"stats",…}`,
+//! `{"reply":"snapshot",…}` or `{"reply":"error",…}`. A line that cannot be read is answered by an error that says why;
+//! nothing else happens.
 
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use wakeline_engine::{Phone, Stats, TimedEvent};
+use wakeline_clock::Time;
+use wakeline_engine::{Phone, Stats};
 use wakeline_user_agent::{Command, Snapshot};
 
 /// A line longer than this is no command.
@@ -28,18 +30,27 @@ enum Query {
 #[derive(Serialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 enum Reply<'a> {
+    /// The program is up.
+    Ready {
+        /// When its process began, in microseconds on the clock of the events.
+        at_us: u64,
+        version: &'static str,
+    },
     Snapshot(&'a Snapshot),
     Stats(&'a Stats),
-    Error { cause: String, line: &'a str },
+    Error {
+        cause: String,
+        line: &'a str,
+    },
 }
 
 /// Serves stdin and stdout until `quit`, the end of the input or the phone's.
-pub(crate) async fn serve_stdio(phone: &mut Phone) -> io::Result<()> {
-    serve(phone, tokio::io::stdin(), tokio::io::stdout()).await
+pub(crate) async fn serve_stdio(phone: &mut Phone, started: Time) -> io::Result<()> {
+    serve(phone, started, tokio::io::stdin(), tokio::io::stdout()).await
 }
 
 /// Serves one client after the other on a Unix socket that only this user can open.
-pub(crate) async fn serve_socket(phone: &mut Phone, path: &Path) -> io::Result<()> {
+pub(crate) async fn serve_socket(phone: &mut Phone, started: Time, path: &Path) -> io::Result<()> {
     // A socket file left by a process that was killed would block the bind.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -50,14 +61,21 @@ pub(crate) async fn serve_socket(phone: &mut Phone, path: &Path) -> io::Result<(
     loop {
         let (stream, _) = listener.accept().await?;
         let (reader, writer) = stream.into_split();
-        match serve(phone, reader, writer).await {
+        match serve(phone, started, reader, writer).await {
             Ok(()) => return Ok(()),
             Err(error) => tracing::debug!(%error, "control client gone"),
         }
     }
 }
 
-async fn serve(phone: &mut Phone, reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) -> io::Result<()> {
+async fn serve(
+    phone: &mut Phone,
+    started: Time,
+    reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+) -> io::Result<()> {
+    let ready = Reply::Ready { at_us: started.as_nanos() / 1000, version: env!("CARGO_PKG_VERSION") };
+    write(&mut writer, &ready).await?;
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
     loop {
@@ -128,7 +146,61 @@ async fn write(writer: &mut (impl AsyncWrite + Unpin), value: &impl Serialize) -
     writer.flush().await
 }
 
-/// Reads what a headless phone wrote, for whoever drives one as a child process.
-pub(crate) fn read_event(line: &str) -> Option<TimedEvent> {
-    serde_json::from_str(line).ok()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use wakeline_engine::{AudioChoice, Options};
+
+    /// What a phone without accounts answers to these lines.
+    async fn answers(lines: &[u8]) -> Vec<Value> {
+        let options = Options { audio: AudioChoice::Null, ..Options::default() };
+        let mut phone = Phone::start(options).unwrap();
+        let mut out = Vec::new();
+        let served = serve(&mut phone, Time::from_millis(5), lines, &mut out).await;
+        assert!(served.is_ok(), "{served:?}");
+        phone.stop();
+        let text = String::from_utf8(out).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn queries_are_answered_in_order_until_quit() {
+        let said =
+            answers(b"{\"command\":\"snapshot\"}\n\n{\"command\":\"stats\"}\n{\"command\":\"quit\"}\n{")
+                .await;
+        assert_eq!((&said[0]["reply"], &said[0]["at_us"]), (&"ready".into(), &5000.into()));
+        assert_eq!(said[1]["reply"], "snapshot");
+        assert_eq!(said[1]["calls"], Value::Array(Vec::new()));
+        assert_eq!((&said[2]["reply"], said[2]["rss_kib"].is_u64()), (&"stats".into(), true));
+        assert_eq!(said.len(), 3, "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_line_that_cannot_be_read_is_answered_by_an_error() {
+        let said = answers(b"nonsense\n{\"command\":\"fly\"}\n{\"command\":\"dial\"}\n\xff\n").await;
+        assert!(said[1..].iter().all(|answer| answer["reply"] == "error"), "{said:?}");
+        assert_eq!(said.len(), 5);
+        assert!(said[2]["cause"].as_str().unwrap().contains("fly"), "{said:?}");
+        assert!(said[3]["cause"].as_str().unwrap().contains("`to`"), "{said:?}");
+        assert_eq!(said[1]["line"], "nonsense");
+    }
+
+    #[tokio::test]
+    async fn a_wish_that_cannot_be_granted_is_a_problem() {
+        let said = answers(
+            b"{\"command\":\"hangup\",\"call\":7}\n{\"command\":\"stats\"}\n{\"command\":\"stats\"}\n",
+        )
+        .await;
+        assert!(said.iter().any(|answer| answer["event"] == "problem"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn s14_a_line_without_end_is_not_kept() {
+        let options = Options { audio: AudioChoice::Null, ..Options::default() };
+        let mut phone = Phone::start(options).unwrap();
+        let served = serve(&mut phone, Time::ZERO, tokio::io::repeat(b'x'), &mut Vec::new()).await;
+        assert!(served.is_err());
+        phone.stop();
+    }
 }

@@ -21,7 +21,13 @@ const FINE_RATE: u32 = 8_000;
 /// Compares `heard` with `said`, both mono at `rate`; `None` when either is too short or silent.
 ///
 /// The delay is sought between `earliest_ms` and `latest_ms` after the start of `heard`.
-pub(crate) fn compare(said: &[i16], heard: &[i16], rate: u32, earliest_ms: u32, latest_ms: u32) -> Option<AudioCheck> {
+pub(crate) fn compare(
+    said: &[i16],
+    heard: &[i16],
+    rate: u32,
+    earliest_ms: u32,
+    latest_ms: u32,
+) -> Option<AudioCheck> {
     let (coarse_said, coarse_heard) = (decimate(said, rate, COARSE_RATE), decimate(heard, rate, COARSE_RATE));
     let from = (earliest_ms * COARSE_RATE / 1000) as usize;
     let until = (latest_ms * COARSE_RATE / 1000) as usize;
@@ -86,7 +92,9 @@ mod tests {
             let t = n as f32 / rate as f32;
             phase += (140.0 + 40.0 * (t * 2.3).sin()) / rate as f32;
             let loud = (t * 3.1).sin().abs() * (t * 0.7).cos().abs();
-            (((phase * std::f32::consts::TAU).sin() + 0.4 * (phase * 3.0 * std::f32::consts::TAU).sin()) * loud * 9000.0) as i16
+            (((phase * std::f32::consts::TAU).sin() + 0.4 * (phase * 3.0 * std::f32::consts::TAU).sin())
+                * loud
+                * 9000.0) as i16
         };
         (0..seconds * rate).map(sample).collect()
     }

@@ -5,6 +5,8 @@ use std::fmt::Write;
 /// One leg: its name and when it was reached, in milliseconds since the INVITE came to the gateway.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Leg {
+    /// Its name for programs.
+    pub(crate) key: &'static str,
     /// What happened.
     pub(crate) name: &'static str,
     /// When.
@@ -22,7 +24,13 @@ pub(crate) fn draw(legs: &[Leg], width: usize) -> String {
         let (from, to) = (column(before), column(leg.at_ms));
         let bar = "█".repeat((to - from.min(to)).max(1));
         // Writing to a String cannot fail.
-        let _ = writeln!(chart, "  {:<label$} {:>8.1} ms  {}{bar}", leg.name, leg.at_ms, " ".repeat(from.min(to)));
+        let _ = writeln!(
+            chart,
+            "  {:<label$} {:>8.1} ms  {}{bar}",
+            leg.name,
+            leg.at_ms,
+            " ".repeat(from.min(to))
+        );
         before = leg.at_ms;
     }
     chart
@@ -35,7 +43,7 @@ mod tests {
     #[test]
     fn bars_follow_one_another_to_the_full_width() {
         let legs = [("INVITE", 0.0), ("push sent", 10.0), ("180", 40.0)];
-        let legs = legs.map(|(name, at_ms)| Leg { name, at_ms });
+        let legs = legs.map(|(name, at_ms)| Leg { key: name, name, at_ms });
         let chart = draw(&legs, 20);
         let lines: Vec<&str> = chart.lines().collect();
         assert_eq!(lines.len(), 3);

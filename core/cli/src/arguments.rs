@@ -1,0 +1,421 @@
+//! The command line: what clap knows, and every webphone parameter as a flag beside it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use wakeline_settings::{Kind, nearest, parameter};
+
+use crate::exit::{self, Exit};
+
+/// The SIP phone that answers while it sleeps.
+#[derive(Parser, Debug)]
+#[command(name = "wakeline", version, about, after_help = EXAMPLES, max_term_width = 110)]
+struct CommandLine {
+    #[command(subcommand)]
+    task: Task,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  wakeline phone --serveraddress sip.example.org --username mia --password secret --transport 2
+  wakeline call sip:bob@example.org --config account.conf --play hello.wav --record answer.wav --seconds 10
+  wakeline gateway --config gateway.toml
+  wakeline demo
+
+Every webphone parameter is a flag of phone and call: --<parameter> value. In the environment: WP_<PARAMETER>.
+Logs go to standard error; WAKELINE_LOG=debug shows more.";
+
+const PARAMETERS: &str = "\
+Account:
+  Every webphone parameter is a flag (--serveraddress, --username, --password, --transport, --mediaencryption, …),
+  or WP_<PARAMETER> in the environment, or a line name=value in a file. Weakest first: file, environment, flag, link.";
+
+/// What is to be done.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Task {
+    /// A phone: for a person at a terminal, or with --headless for a program
+    #[command(after_help = PHONE_HELP)]
+    Phone(PhoneFlags),
+    /// One call, with a telling exit code
+    #[command(after_help = CALL_HELP.as_str())]
+    Call(CallFlags),
+    /// The push gateway: SIP registrar and edge that holds calls and wakes phones
+    #[command(after_help = GATEWAY_HELP)]
+    Gateway(GatewayFlags),
+    /// A phone that is not running is woken by a push and takes a real call, on this machine
+    Demo(DemoFlags),
+}
+
+const PHONE_HELP: &str = "\
+Account:
+  Every webphone parameter is a flag (--serveraddress, --username, --password, --transport, --mediaencryption, …),
+  or WP_<PARAMETER> in the environment, or a line name=value in a file. Weakest first: file, environment, flag, link.
+
+Headless, a line of standard input is a command and a line of standard output an event:
+  {\"command\":\"dial\",\"to\":\"sip:bob@example.org\"}   {\"command\":\"answer\",\"call\":0}   {\"command\":\"hangup\",\"call\":0}
+  {\"command\":\"stats\"}   {\"command\":\"snapshot\"}   {\"command\":\"quit\"}
+
+Exit codes: 0 ended as asked, 1 failed, 2 wrong command line or settings.
+
+Examples:
+  wakeline phone --config account.conf
+  wakeline phone --link 'https://example.org/phone?wp_serveraddress=sip.example.org&wp_username=mia'
+  wakeline phone --headless --state ~/.local/state/wakeline --tone 440 --serveraddress sip.example.org --username mia";
+
+static CALL_HELP: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    format!(
+        "{PARAMETERS}\n\n{}\n\nExample:\n  wakeline call sip:bob@example.org --config account.conf --play hello.wav --seconds 10",
+        exit::TABLE
+    )
+});
+
+const GATEWAY_HELP: &str = "\
+Without a file it serves this machine only, forgets everything when it ends, and has two accounts to try:
+mia and ben, whose passwords it prints. `wakeline gateway --example` prints a file with every key.
+
+Exit codes: 0 ended by a signal, 1 failed, 2 wrong configuration.";
+
+/// Where accounts come from.
+#[derive(Args, Debug, Default, Clone)]
+pub(crate) struct AccountFlags {
+    /// Settings for every account: lines of name=value, JSON, or a webphone_config.js
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// An account's file; once for each account of a phone that has several
+    #[arg(long, value_name = "FILE")]
+    pub(crate) account: Vec<PathBuf>,
+    /// A link whose query has wp_<parameter>=value
+    #[arg(long, value_name = "URL")]
+    pub(crate) link: Option<String>,
+    /// Where the phone remembers nonces and bindings between starts
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// PEM file of the authorities to trust in place of the system's
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_pin")]
+    pub(crate) tls_roots: Option<PathBuf>,
+    /// SHA-256 of the server's public key, in hex, to trust instead of any authority
+    #[arg(long, value_name = "HEX")]
+    pub(crate) tls_pin: Option<String>,
+}
+
+/// Microphone and loudspeaker.
+#[derive(Args, Debug, Default, Clone)]
+pub(crate) struct AudioFlags {
+    /// A WAV file as the microphone
+    #[arg(long, value_name = "WAV", conflicts_with_all = ["tone", "no_audio"])]
+    pub(crate) play: Option<PathBuf>,
+    /// Records what is heard into a WAV file; nothing is played on a loudspeaker then
+    #[arg(long, value_name = "WAV", conflicts_with = "no_audio")]
+    pub(crate) record: Option<PathBuf>,
+    /// A tone as the microphone
+    #[arg(long, value_name = "HZ", conflicts_with = "no_audio")]
+    pub(crate) tone: Option<f32>,
+    /// Neither microphone nor loudspeaker: silence
+    #[arg(long)]
+    pub(crate) no_audio: bool,
+}
+
+/// `wakeline phone`.
+#[derive(Args, Debug, Default, Clone)]
+pub(crate) struct PhoneFlags {
+    #[command(flatten)]
+    pub(crate) accounts: AccountFlags,
+    #[command(flatten)]
+    pub(crate) audio: AudioFlags,
+    /// No screen: commands and events as JSON lines on standard input and output
+    #[arg(long)]
+    pub(crate) headless: bool,
+    /// The JSON lines go over this Unix socket instead
+    #[arg(long, value_name = "PATH", requires = "headless")]
+    pub(crate) control_socket: Option<PathBuf>,
+    /// The push token: fcm:<project>:<token>
+    #[arg(long, value_name = "PROVIDER:PARAM:PRID")]
+    pub(crate) push_token: Option<String>,
+    /// A push's data as JSON: the phone was started by it, and registers at once
+    #[arg(long, value_name = "PAYLOAD")]
+    pub(crate) push: Option<String>,
+}
+
+/// `wakeline call`.
+#[derive(Args, Debug, Default, Clone)]
+pub(crate) struct CallFlags {
+    /// Whom to call: a URI, or a number or name at the account's server
+    #[arg(value_name = "URI")]
+    pub(crate) to: String,
+    #[command(flatten)]
+    pub(crate) accounts: AccountFlags,
+    #[command(flatten)]
+    pub(crate) audio: AudioFlags,
+    /// Hangs up this long after the answer
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<f64>,
+    /// Key presses to send once answered
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) dtmf: Option<String>,
+}
+
+/// `wakeline gateway`.
+#[derive(Args, Debug, Default, Clone)]
+pub(crate) struct GatewayFlags {
+    /// The operator's file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Prints a file with every key, its default and its meaning
+    #[arg(long)]
+    pub(crate) example: bool,
+}
+
+/// `wakeline demo`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct DemoFlags {
+    /// One round only
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// One JSON object as the last line of every round
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How long to talk
+    #[arg(long, value_name = "N", default_value_t = 6.0)]
+    pub(crate) seconds: f64,
+    /// Keeps the folder with recordings and logs
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// A command line that was read.
+#[derive(Debug)]
+pub(crate) struct Arguments {
+    /// What is to be done.
+    pub(crate) task: Task,
+    /// Webphone parameters that stood among the flags, in their order.
+    pub(crate) parameters: Vec<(String, String)>,
+}
+
+/// Why there is nothing to do.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Help, version, or what clap says of a mistake.
+    Clap(Box<clap::Error>),
+    /// A flag that nobody knows, or that lacks its value.
+    Flag(String),
+}
+
+impl Stop {
+    /// Shows it; the exit code of it.
+    pub(crate) fn show(self) -> ExitCode {
+        match self {
+            Stop::Clap(error) => {
+                // Nothing can be said where the terminal takes nothing.
+                let _ = error.print();
+                ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8))
+            }
+            Stop::Flag(text) => {
+                eprintln!("wakeline: {text}");
+                Exit::Usage.into()
+            }
+        }
+    }
+}
+
+/// Reads the arguments, without the program's name.
+pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, Stop> {
+    let (ours, parameters) = split(arguments)?;
+    let whole = std::iter::once(OsString::from("wakeline")).chain(ours);
+    match CommandLine::try_parse_from(whole) {
+        Ok(read) => Ok(Arguments { task: read.task, parameters }),
+        Err(error) => Err(Stop::Clap(Box::new(error))),
+    }
+}
+
+type Split = (Vec<OsString>, Vec<(String, String)>);
+
+/// Takes the webphone parameters out; what stays is clap's.
+fn split(arguments: impl IntoIterator<Item = OsString>) -> Result<Split, Stop> {
+    let mut arguments = arguments.into_iter().peekable();
+    let (mut ours, mut parameters) = (Vec::new(), Vec::new());
+    let program = CommandLine::command();
+    let mut task: Option<clap::Command> = None;
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_str().unwrap_or("");
+        let Some(flag) = text.strip_prefix("--").filter(|flag| !flag.is_empty()) else {
+            if task.is_none() {
+                task = program.find_subcommand(text).cloned();
+            }
+            // Behind `--` everything is an argument.
+            if text == "--" {
+                ours.push(argument);
+                ours.extend(arguments);
+                break;
+            }
+            ours.push(argument);
+            continue;
+        };
+        let Some(task) = &task else {
+            ours.push(argument);
+            continue;
+        };
+        let (name, value) =
+            flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value.to_owned())));
+        let takes_value = |known: &clap::Arg| known.get_action().takes_values();
+        if let Some(known) = task.get_arguments().find(|known| known.get_long() == Some(name)) {
+            let wants_value = takes_value(known) && value.is_none();
+            ours.push(argument);
+            // Its value may look like anything, a flag too.
+            if wants_value && let Some(value) = arguments.next() {
+                ours.push(value);
+            }
+            continue;
+        }
+        let plain = name.replace('-', "_");
+        match parameter(&plain).or_else(|| parameter(name)) {
+            Some(known) if has_parameters(task) => {
+                let value = match value {
+                    Some(value) => value,
+                    // A switch may stand alone.
+                    None if known.kind == Kind::Boolean
+                        && arguments.peek().is_none_or(|next| is_flag(next)) =>
+                    {
+                        "true".to_owned()
+                    }
+                    None => match arguments.next() {
+                        Some(value) => value
+                            .into_string()
+                            .map_err(|_| Stop::Flag(format!("--{name}: the value is not UTF-8")))?,
+                        None => return Err(Stop::Flag(format!("--{name} needs a value: --{name}=VALUE"))),
+                    },
+                };
+                parameters.push((name.to_owned(), value));
+            }
+            // `--help` and `--version` are clap's own.
+            _ if matches!(name, "help" | "version") => ours.push(argument),
+            // Read, ignored and told by name: it cannot be mistaken for anything else.
+            None if value.is_some() && has_parameters(task) && nearest_flag(task, name).is_none() => {
+                parameters.push((name.to_owned(), value.unwrap_or_default()));
+            }
+            Some(_) | None => return Err(unknown(task, name)),
+        }
+    }
+    Ok((ours, parameters))
+}
+
+/// Phones have accounts, and so parameters.
+fn has_parameters(task: &clap::Command) -> bool {
+    matches!(task.get_name(), "phone" | "call")
+}
+
+fn is_flag(argument: &OsStr) -> bool {
+    argument.to_str().is_some_and(|text| text.starts_with("--"))
+}
+
+fn unknown(task: &clap::Command, name: &str) -> Stop {
+    let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+    let meant = nearest_flag(task, name).or_else(|| if has_parameters(task) { nearest(name) } else { None });
+    let cure = match meant {
+        Some(meant) => format!("did you mean --{meant}?"),
+        None => format!("`wakeline {} --help` lists the flags", task.get_name()),
+    };
+    Stop::Flag(format!("there is no flag or parameter --{shown}; {cure}"))
+}
+
+/// A flag of the task that differs by a letter or two.
+fn nearest_flag<'a>(task: &'a clap::Command, name: &str) -> Option<&'a str> {
+    let close = |known: &str| {
+        let same = known.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+        let tail = known.bytes().rev().zip(name.bytes().rev()).take_while(|(a, b)| a == b).count();
+        same + tail + 2 >= known.len().max(name.len()) && known.len().min(name.len()) > 3
+    };
+    task.get_arguments().filter_map(clap::Arg::get_long).find(|known| close(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(line: &[&str]) -> Result<Arguments, Stop> {
+        read(line.iter().map(OsString::from))
+    }
+
+    fn refused(line: &[&str]) -> String {
+        match reading(line) {
+            Err(Stop::Flag(text)) => text,
+            Err(Stop::Clap(error)) => error.to_string(),
+            Ok(read) => panic!("{read:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+        // A flag that is a parameter too would be two things at once; these are meant so, and mean the same.
+        for task in CommandLine::command().get_subcommands().filter(|task| has_parameters(task)) {
+            for flag in task.get_arguments().filter_map(clap::Arg::get_long) {
+                assert!(parameter(flag).is_none(), "--{flag} is a webphone parameter");
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_stand_among_the_flags_in_every_spelling() {
+        let read = reading(&[
+            "phone",
+            "--headless",
+            "--serveraddress",
+            "sip.example",
+            "--Username=mia",
+            "--use-rport",
+            "2",
+            "--autoaccept",
+            "--state",
+            "--odd",
+            "--prefercodec=opus",
+        ])
+        .unwrap();
+        let parameters: Vec<_> =
+            read.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            parameters,
+            [
+                ("serveraddress", "sip.example"),
+                ("Username", "mia"),
+                ("use-rport", "2"),
+                ("autoaccept", "true"),
+                ("prefercodec", "opus"),
+            ]
+        );
+        let Task::Phone(flags) = read.task else { panic!("a phone") };
+        assert!(flags.headless);
+        assert_eq!(flags.accounts.state, Some(PathBuf::from("--odd")));
+    }
+
+    #[test]
+    fn a_call_has_its_uri_among_parameters() {
+        let read = reading(&["call", "--password", "--x", "sip:bob@example.org", "--seconds", "3"]).unwrap();
+        let Task::Call(flags) = read.task else { panic!("a call") };
+        assert_eq!((flags.to.as_str(), flags.seconds), ("sip:bob@example.org", Some(3.0)));
+        assert_eq!(read.parameters, [("password".to_owned(), "--x".to_owned())]);
+    }
+
+    #[test]
+    fn unknown_flags_are_refused_with_the_nearest_name() {
+        assert!(refused(&["phone", "--headles"]).contains("did you mean --headless?"));
+        assert!(refused(&["phone", "--usernme", "mia"]).contains("did you mean --username?"));
+        assert!(refused(&["demo", "--username", "mia"]).contains("--help"));
+        assert!(refused(&["phone", "--serveraddress"]).contains("needs a value"));
+        assert!(refused(&["phone", "--play", "a.wav", "--no-audio"]).contains("cannot be used with"));
+        assert!(refused(&["call"]).contains("URI"));
+    }
+
+    #[test]
+    fn an_unknown_parameter_with_its_value_is_left_to_the_settings_to_tell() {
+        let read = reading(&["phone", "--completelyelse=1"]).unwrap();
+        assert_eq!(read.parameters, [("completelyelse".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn s7_a_hostile_flag_is_shown_in_one_line() {
+        let text = refused(&["phone", "--a\u{1b}[31m\r\nb", "x"]);
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+    }
+}

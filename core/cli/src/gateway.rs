@@ -1,0 +1,86 @@
+//! `wakeline gateway`: starts it, says where it listens, and ends it on a signal.
+
+use std::time::Duration;
+
+use wakeline_gateway::config::{Account, Config, EXAMPLE};
+use wakeline_gateway::{Gateway, StartError};
+
+use crate::arguments::GatewayFlags;
+use crate::exit::{Exit, Failure};
+
+/// How long calls in progress may go on after the first signal.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs the gateway until SIGINT or SIGTERM.
+pub(crate) fn run(flags: &GatewayFlags) -> Result<Exit, Failure> {
+    if flags.example {
+        print!("{EXAMPLE}");
+        return Ok(Exit::Well);
+    }
+    crate::log::start(None, std::io::stderr());
+    let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
+    let config = match &flags.config {
+        Some(path) => Config::from_file(path).map_err(|error| usage(&error))?,
+        None => to_try()?,
+    };
+    let handle = Gateway::start(config).map_err(|error| match &error {
+        StartError::Config(_) | StartError::Certificate(_) => usage(&error),
+        StartError::Store(_)
+        | StartError::Push(_)
+        | StartError::Tls(_)
+        | StartError::Bind { .. }
+        | StartError::System(_) => Failure::new(Exit::Failed, error.to_string()),
+    })?;
+    for (transport, address) in handle.bound() {
+        println!("listening on {} {address}", transport.via_token().to_ascii_lowercase());
+    }
+    crate::block_on(async {
+        signal().await;
+        eprintln!("wakeline: ending; no new calls, {} s for those in progress", DRAIN.as_secs());
+        tokio::select! {
+            drained = handle.drain(DRAIN) => if !drained {
+                eprintln!("wakeline: calls were still being set up");
+            },
+            () = signal() => {}
+        }
+    })?;
+    handle.shutdown();
+    Ok(Exit::Well)
+}
+
+/// Two accounts for a gateway without a file, so that it works; nobody but this machine can reach it.
+fn to_try() -> Result<Config, Failure> {
+    let mut config = Config::default();
+    println!("no configuration file: serving this machine only, nothing outlives the process");
+    for user in ["mia", "ben"] {
+        let password =
+            password().map_err(|error| Failure::new(Exit::Failed, format!("no randomness: {error}")))?;
+        // Said once, to the person who started it: this account lives and dies with the process.
+        println!(
+            "account {user}: wakeline phone --serveraddress localhost --username {user} --password {password}"
+        );
+        config.account.push(Account {
+            user: user.to_owned(),
+            password: password.into(),
+            ..Account::default()
+        });
+    }
+    Ok(config)
+}
+
+/// 64 random bits as text.
+pub(crate) fn password() -> std::io::Result<String> {
+    let mut bytes = [0_u8; 8];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// SIGINT or SIGTERM.
+pub(crate) async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
