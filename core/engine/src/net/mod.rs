@@ -4,6 +4,8 @@
 //! are the remote addresses met on it. What happens goes to the loop as [`Input`]s.
 
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod udp;
 mod websocket;

@@ -8,6 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -90,7 +91,11 @@ pub(crate) async fn exchange(
                     Some(Ok(Message::Binary(bytes))) => bytes,
                     // The library answers pings; pongs prove only TCP, which read errors show as well.
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-                    Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) | None => return FlowFailure::ClosedByPeer,
+                    Some(
+                        Ok(Message::Close(_))
+                        | Err(Error::ConnectionClosed | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)),
+                    )
+                    | None => return FlowFailure::ClosedByPeer,
                     Some(Err(Error::Capacity(_) | Error::Protocol(_) | Error::Utf8(_))) => return FlowFailure::Garbled,
                     Some(Err(_)) => return FlowFailure::ClosedByPeer,
                 };
