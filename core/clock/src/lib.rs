@@ -2,7 +2,7 @@
 //!
 //! A phone sleeps for hours and every SIP timer must know it (bug class S26): [`Time`] is an instant on a clock that
 //! keeps counting while the device is suspended. Everything below the engine only *receives* such instants; the one
-//! function that reads a clock stands in [`system`], behind a feature that only the programs with I/O turn on.
+//! function that reads a clock stands in `system`, behind a feature that only the programs with I/O turn on.
 //!
 //! In: nothing. Out: instants and the arithmetic on them. Never: threads, time zones, calendars.
 
