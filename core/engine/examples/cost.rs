@@ -43,6 +43,9 @@ async fn until(phone: &mut Phone, found: impl Fn(&Event) -> bool) -> Option<Time
         if let Event::Problem(problem) = &timed.event {
             println!("problem: {} ({})", problem.cause, problem.cure);
         }
+        if std::env::var_os("SHOW_EVENTS").is_some() {
+            println!("{:?}", timed.event);
+        }
         if found(&timed.event) {
             return Some(timed);
         }
@@ -60,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     runtime.block_on(async {
         for (turn, codec) in (0_u16..).zip(&codecs) {
             let (here, there) = (5700 + 20 * turn, 5710 + 20 * turn);
-            let (mut caller, mut callee) = (phone(here, codec, 440.0)?, phone(there, codec, 1000.0)?);
+            let (mut caller, callee) = (phone(here, codec, 440.0)?, phone(there, codec, 1000.0)?);
             caller.command(Command::Start);
             callee.command(Command::Start);
             let idle = caller.stats().await.and_then(|stats| stats.rss_kib).unwrap_or(0);
