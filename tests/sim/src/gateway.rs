@@ -4,25 +4,31 @@ use std::collections::BTreeMap;
 
 use wakeline_clock::{Time, WallTime};
 use wakeline_registrar::{
-    Account, Config, Credential, Leg, Loaded, Persist, PushServices, Registrar, StoredBinding, StoredWake,
-    Trace,
+    Account, BindingId, Config, Credential, Leg, Loaded, Persist, PushServices, Registrar, StoredBinding,
+    StoredWake, Trace, TrustedPeer,
 };
+use wakeline_push::WakeId;
 use wakeline_secret::Secret;
 
 /// The gateway.
 pub(crate) struct Gateway {
     pub(crate) registrar: Registrar,
+    /// How often it was started: what was under way for a former life means nothing to this one.
+    pub(crate) lives: u32,
     pub(crate) traces: Vec<Trace>,
-    bindings: BTreeMap<String, StoredBinding>,
-    wakes: BTreeMap<String, StoredWake>,
+    config: Config,
+    bindings: BTreeMap<BindingId, StoredBinding>,
+    wakes: BTreeMap<WakeId, StoredWake>,
     users: Vec<String>,
 }
 
 impl Gateway {
-    pub(crate) fn new(users: &[String], seed: [u8; 32], now: Time, wall: WallTime) -> Gateway {
+    pub(crate) fn new(config: Config, users: &[String], seed: [u8; 32], now: Time, wall: WallTime) -> Gateway {
         let mut gateway = Gateway {
-            registrar: Registrar::new(config(), Loaded::default(), seed, now, wall),
+            registrar: Registrar::new(config.clone(), Loaded::default(), seed, now, wall),
+            lives: 1,
             traces: Vec::new(),
+            config,
             bindings: BTreeMap::new(),
             wakes: BTreeMap::new(),
             users: users.to_vec(),
@@ -41,10 +47,10 @@ impl Gateway {
     /// Takes note of what is to survive.
     pub(crate) fn persist(&mut self, change: Persist) {
         match change {
-            Persist::BindingPut(binding) => drop(self.bindings.insert(format!("{:?}", binding.id), binding)),
-            Persist::BindingRemoved(id) => drop(self.bindings.remove(&format!("{id:?}"))),
-            Persist::WakePut(wake) => drop(self.wakes.insert(wake.wake.to_string(), wake)),
-            Persist::WakeForgotten(wake) => drop(self.wakes.remove(&wake.to_string())),
+            Persist::BindingPut(binding) => drop(self.bindings.insert(binding.id, binding)),
+            Persist::BindingRemoved(id) => drop(self.bindings.remove(&id)),
+            Persist::WakePut(wake) => drop(self.wakes.insert(wake.wake, wake)),
+            Persist::WakeForgotten(wake) => drop(self.wakes.remove(&wake)),
         }
     }
 
@@ -56,8 +62,9 @@ impl Gateway {
             wakes: self.wakes.values().cloned().collect(),
             ..Loaded::default()
         };
-        self.registrar = Registrar::new(config(), loaded, seed, now, wall);
+        self.registrar = Registrar::new(self.config.clone(), loaded, seed, now, wall);
         self.registrar.import_nonces(nonces);
+        self.lives += 1;
         self.add_accounts(now);
     }
 
@@ -67,9 +74,11 @@ impl Gateway {
     }
 }
 
-fn config() -> Config {
+/// The gateway of the scenarios. The network of scripted peers is a trunk: it needs no password.
+pub fn gateway_config() -> Config {
     let mut config = Config::new("sim.example", Secret::from("the secret of the simulated gateway"));
     config.domains.push("192.0.2.1".into());
     config.push = PushServices { fcm: true, apns: true, pnsreg: 3600, ..PushServices::default() };
+    config.trusted = vec![TrustedPeer { network: [203, 0, 113, 0].into(), prefix: 24 }];
     config
 }

@@ -2,15 +2,25 @@
 //!
 //! The machines are the ones that ship; only the I/O around them is played. A [`World`] is a queue of happenings: bytes
 //! that arrive, pushes that are delivered, wishes of persons, faults. Everything random comes from one seed, so a run
-//! repeats itself exactly.
+//! repeats itself exactly. What must hold in every run is watched all the time (`watch`), and [`World::finish`] looks at
+//! what is left when all is over. [`run_seed`] draws a world and a schedule from a number.
 
 mod gateway;
 mod network;
 mod phone;
+mod phones;
 mod push;
+mod random;
+mod script;
+mod sniff;
+mod watch;
+mod wire;
 mod world;
 
-pub use network::{Link, Weather};
-pub use phone::{Life, SimPhone};
-pub use push::Delivery;
-pub use world::{Happening, World};
+pub use gateway::gateway_config;
+pub use network::{End, Link, LinkState, Seen, Weather};
+pub use phone::{Life, Pace, Reach, SimPhone};
+pub use push::{Delivery, Fate};
+pub use random::{Run, run_seed};
+pub use script::Script;
+pub use world::{Happening, Scripted, Whim, World};

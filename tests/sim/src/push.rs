@@ -1,6 +1,10 @@
 //! The push service: what it does with what it is handed.
 
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use wakeline_push::{Payload, WakeId};
+use wakeline_registrar::{PushPurpose, PushRequest, PushResult};
 
 /// How pushes are delivered.
 #[derive(Clone, Debug)]
@@ -16,7 +20,18 @@ pub struct Delivery {
     /// From the push to the app's process being up.
     pub process_start: Duration,
     /// What the gateway is told of every request.
-    pub verdict: wakeline_registrar::PushResult,
+    pub verdict: PushResult,
+    /// What becomes of the next pushes, one after the other; when it is empty, the rules above hold.
+    pub script: VecDeque<Fate>,
+}
+
+/// What becomes of one push.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// It is delivered after these spans, once for each (none: it is lost although it was accepted).
+    Delivered(Vec<Duration>),
+    /// The service does not take it.
+    Refused(PushResult),
 }
 
 impl Default for Delivery {
@@ -27,7 +42,18 @@ impl Default for Delivery {
             loss: 0,
             double: 0,
             process_start: Duration::from_millis(30),
-            verdict: wakeline_registrar::PushResult::Accepted,
+            verdict: PushResult::Accepted,
+            script: VecDeque::new(),
         }
+    }
+}
+
+/// The payload that the gateway's sender would make of a request.
+pub(crate) fn payload_of(request: &PushRequest) -> String {
+    let ttl = u32::try_from(request.hold.as_secs()).unwrap_or(0);
+    let call = |wake: &WakeId| Payload::call(*wake, request.asked_at.0, ttl).to_json();
+    match &request.purpose {
+        PushPurpose::Call { wake, .. } => call(wake),
+        PushPurpose::Request { .. } | PushPurpose::Refresh => Payload::refresh(request.asked_at.0).to_json(),
     }
 }

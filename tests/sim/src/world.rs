@@ -1,28 +1,32 @@
 //! The world: a queue of happenings on one virtual clock.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use wakeline_clock::{Time, WallTime, earliest};
 use wakeline_entropy::Entropy;
-use wakeline_flow::{FlowId, FlowInfo, Received, Transport};
-use wakeline_push::{Payload, WakeId};
-use wakeline_registrar::{Output as GatewayOutput, PushKey, PushPurpose, PushRequest, PushResult};
-use wakeline_user_agent::{CallPhase, Command, Event, FlowFailure, Input, Output, Snapshot};
+use wakeline_flow::FlowId;
+use wakeline_push::WakeId;
+use wakeline_registrar::{Config, PushKey, PushRequest, PushResult};
+use wakeline_sip_message::Name;
+use wakeline_user_agent::{CallPhase, Command, RegistrationPhase, Snapshot};
 
-use crate::gateway::Gateway;
-use crate::network::{Link, LinkState, Weather};
-use crate::phone::{Life, SimPhone, media};
+use crate::gateway::{Gateway, gateway_config};
+use crate::network::{Link, Seen, Weather};
+use crate::phone::{Life, Pace, SimPhone};
 use crate::push::Delivery;
+use crate::script::Script;
+use crate::watch::Watch;
 
-/// Where the gateway listens.
-const GATEWAY: ([u8; 4], u16) = ([192, 0, 2, 1], 5060);
 /// The wall clock at the start.
 const WALL: u64 = 1_800_000_000_000;
-/// Calls of one machine that follow one another without time passing: more is a loop.
-const MOST_STEPS: usize = 100_000;
+/// The monotonic clock at the start: no machine may take zero for "never".
+const START: u64 = 1_000_000;
+/// Outputs of one machine that follow one another without time passing: more is a loop.
+pub(crate) const MOST_STEPS: usize = 100_000;
+/// Moments at which time does not pass: more is a loop.
+const MOST_MOMENTS: u32 = 5_000;
 
 /// Something that happens at a moment.
 #[derive(Clone, Debug)]
@@ -39,20 +43,64 @@ pub enum Happening {
     LostByGateway(usize),
     /// The phone learns that a link is gone.
     LostByPhone(usize),
-    /// The push service has done with a request.
-    PushDone(PushKey, PushResult),
+    /// The push service has done with a request of this life of the gateway.
+    PushDone(u32, PushKey, PushResult),
     /// A push reaches a phone's system, which starts the app when it is not running.
     PushDelivered(String, String),
     /// The app that a push started takes it.
     PushTaken(usize, String),
     /// A person or shell wants something.
     Wish(usize, Command),
+    /// A person wants something of the latest call that it can be done to.
+    Whim(usize, Whim),
     /// A process is killed; the network is told by a reset, or not at all.
     Kill(usize, bool),
     /// A process is started and its app opened.
     Start(usize),
+    /// The system stops a process, or lets it run again.
+    Freeze(usize),
+    /// See [`Happening::Freeze`].
+    Thaw(usize),
+    /// A phone's paths fall silent without anybody being told.
+    Silence(usize),
+    /// The NAT of a phone gives it another port without notice; streams fall silent.
+    Rebind(usize),
+    /// A phone loses its network and knows it.
+    Offline(usize),
+    /// A phone is in another network and knows it.
+    Moved(usize),
+    /// A phone's token is another one.
+    Token(usize, String),
     /// The gateway is killed and comes back.
     RestartGateway,
+    /// A call is over for some time: nobody who can know may still ring for it.
+    Check(WakeId),
+}
+
+/// What a person does with whatever call there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whim {
+    /// Answers what rings or is announced.
+    Answer,
+    /// Declines what rings or is announced.
+    Decline,
+    /// Is busy for what rings.
+    Busy,
+    /// Silences what rings.
+    Ignore,
+    /// Holds what is established.
+    Hold(bool),
+    /// Ends the latest call, whatever it does.
+    Hangup,
+}
+
+/// What the registrar is made to answer to a REGISTER, in place of what it would.
+#[derive(Clone, Debug)]
+pub struct Scripted {
+    /// The code; zero for silence.
+    pub code: u16,
+    /// Header lines.
+    pub headers: Vec<(Name, String)>,
 }
 
 /// The whole simulated world.
@@ -61,21 +109,36 @@ pub struct World {
     pub now: Time,
     /// The phones.
     pub phones: Vec<SimPhone>,
+    /// Scripted peers.
+    pub scripts: Vec<Script>,
     /// Between phones and gateway.
     pub weather: Weather,
     /// The push service.
     pub delivery: Delivery,
     /// Whether new connections are refused (the network is there, the gateway is not).
     pub unreachable: bool,
-    gateway: Gateway,
-    links: Vec<Link>,
+    /// What the next REGISTERs are answered, in place of the registrar's word.
+    pub registers: VecDeque<Scripted>,
+    /// Whether [`World::wire`], [`World::pushes`] and what phones tell is kept.
+    pub recording: bool,
+    /// Everything that happened, as text, when it is wanted.
+    pub timeline: Option<Vec<String>>,
+    pub(crate) gateway: Gateway,
+    pub(crate) links: Vec<Link>,
+    pub(crate) by_phone_flow: BTreeMap<(usize, u32, FlowId), usize>,
+    pub(crate) by_gateway_flow: BTreeMap<FlowId, usize>,
+    pub(crate) next_gateway_flow: u64,
     /// When the last bytes of a stream arrive, per link and direction: streams keep their order.
-    horizon: BTreeMap<(usize, bool), Time>,
+    pub(crate) horizon: BTreeMap<(usize, bool), Time>,
+    /// What waits for a frozen phone, in order.
+    pub(crate) waiting: BTreeMap<usize, Vec<Happening>>,
     queue: BTreeMap<(Time, u64), Happening>,
     next: u64,
-    entropy: Entropy,
+    moments: u32,
+    pub(crate) entropy: Entropy,
+    pub(crate) watch: Watch,
     /// Everything that travelled, with the time: for checks of the wire.
-    pub wire: Vec<(Time, Bytes)>,
+    pub wire: Vec<Seen>,
     /// Pushes asked for.
     pub pushes: Vec<(Time, PushRequest)>,
 }
@@ -83,31 +146,47 @@ pub struct World {
 impl World {
     /// A world of these phones, none of them running.
     pub fn new(seed: u64, phones: Vec<SimPhone>) -> World {
+        World::with(seed, phones, gateway_config())
+    }
+
+    /// A world whose gateway is configured so.
+    pub fn with(seed: u64, phones: Vec<SimPhone>, config: Config) -> World {
         let mut entropy = Entropy::from_number(seed);
-        // No machine may take zero for "never".
-        let now = Time::from_millis(1_000_000);
-        let users: Vec<String> = phones.iter().map(|phone| phone.user.clone()).collect();
-        let gateway = Gateway::new(&users, seed_of(&mut entropy), now, WallTime(WALL));
+        let now = Time::from_millis(START);
+        let mut users: Vec<String> = phones.iter().flat_map(SimPhone::users).collect();
+        users.sort();
+        users.dedup();
+        let gateway = Gateway::new(config, &users, seed_of(&mut entropy), now, WallTime(WALL));
         World {
             now,
             phones,
+            scripts: Vec::new(),
             weather: Weather::default(),
             delivery: Delivery::default(),
             unreachable: false,
+            registers: VecDeque::new(),
+            recording: true,
+            timeline: None,
             gateway,
             links: Vec::new(),
+            by_phone_flow: BTreeMap::new(),
+            by_gateway_flow: BTreeMap::new(),
+            next_gateway_flow: 1_000_000,
             horizon: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             queue: BTreeMap::new(),
             next: 0,
+            moments: 0,
             entropy,
+            watch: Watch::default(),
             wire: Vec::new(),
             pushes: Vec::new(),
         }
     }
 
-    /// The wall clock.
+    /// The wall clock of the gateway.
     pub fn wall(&self) -> WallTime {
-        WallTime(WALL + self.now.as_millis() - 1_000_000)
+        WallTime(WALL + self.now.as_millis() - START)
     }
 
     /// Lets something happen after a while.
@@ -115,7 +194,7 @@ impl World {
         self.at(self.now + span, happening);
     }
 
-    fn at(&mut self, when: Time, happening: Happening) {
+    pub(crate) fn at(&mut self, when: Time, happening: Happening) {
         self.next += 1;
         self.queue.insert((when, self.next), happening);
     }
@@ -123,6 +202,11 @@ impl World {
     /// A wish, now.
     pub fn wish(&mut self, phone: usize, command: Command) {
         self.happen(Happening::Wish(phone, command));
+    }
+
+    /// A whim, now.
+    pub fn whim(&mut self, phone: usize, whim: Whim) {
+        self.happen(Happening::Whim(phone, whim));
     }
 
     /// Lets time pass.
@@ -148,28 +232,37 @@ impl World {
 
     /// Goes to the next moment at which anything happens; false when that is later than `end`.
     fn step(&mut self, end: Time) -> bool {
-        let mut next = self.queue.keys().next().map(|(when, _)| *when);
+        let mut next = self.queue.first_key_value().map(|((when, _), _)| *when);
         next = earliest(next, self.gateway.registrar.poll_timeout());
-        for phone in &mut self.phones {
-            if let Life::Running(agent) = &phone.life {
+        for phone in &self.phones {
+            if let (Life::Running(agent), Pace::Runs) = (&phone.life, phone.pace) {
                 next = earliest(next, agent.poll_timeout());
             }
         }
         let Some(next) = next.filter(|next| *next <= end) else { return false };
-        self.now = self.now.max(next);
+        if next > self.now {
+            self.now = next;
+            self.moments = 0;
+        }
+        self.moments += 1;
+        if self.moments > MOST_MOMENTS {
+            self.watch.violated(self.now, "time stands still: a timer is due that nobody serves");
+            return false;
+        }
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let happening = entry.remove();
             self.happen(happening);
         }
         let (now, wall) = (self.now, self.wall());
+        self.watch.tick(now);
         if self.gateway.registrar.poll_timeout().is_some_and(|due| due <= now) {
             self.gateway.registrar.handle_timeout(now, wall);
             self.settle_gateway();
         }
         for phone in 0..self.phones.len() {
-            let due = match &self.phones[phone].life {
-                Life::Running(agent) => agent.poll_timeout().is_some_and(|due| due <= now),
-                Life::Killed => false,
+            let due = match (&self.phones[phone].life, self.phones[phone].pace) {
+                (Life::Running(agent), Pace::Runs) => agent.poll_timeout().is_some_and(|due| due <= now),
+                (Life::Running(_), Pace::Frozen) | (Life::Killed, _) => false,
             };
             if due {
                 if let Some(agent) = self.phones[phone].agent() {
@@ -181,319 +274,124 @@ impl World {
         true
     }
 
-    fn happen(&mut self, happening: Happening) {
+    pub(crate) fn happen(&mut self, happening: Happening) {
+        if self.timeline.is_some() {
+            self.note_happening(&happening);
+        }
         let (now, wall) = (self.now, self.wall());
         match happening {
-            Happening::ToGateway(link, bytes) => {
-                if self.links[link].state == LinkState::Up {
-                    let flow = self.gateway_info(link);
-                    if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-                        self.gateway.registrar.handle_flow_alive(now, flow.id);
-                    } else {
-                        self.gateway.registrar.handle_received(now, wall, Received { flow, bytes });
-                    }
+            Happening::ToGateway(link, bytes) => self.to_gateway(link, bytes),
+            Happening::ToPhone(_, _) | Happening::Opened(_) | Happening::Refused(_) => self.to_phone(happening),
+            Happening::LostByPhone(_) => self.to_phone(happening),
+            Happening::LostByGateway(link) => self.lost_by_gateway(link),
+            Happening::PushDone(life, key, result) => {
+                if life == self.gateway.lives {
+                    self.gateway.registrar.handle_push_result(now, wall, key, result);
                     self.settle_gateway();
                 }
             }
-            Happening::ToPhone(link, bytes) => {
-                self.to_phone(link, |flow| Input::Received(Received { flow, bytes }))
-            }
-            Happening::Opened(link) => self.to_phone(link, Input::Opened),
-            Happening::Refused(link) => {
-                self.links[link].state = LinkState::Closed;
-                let flow = self.links[link].phone_flow;
-                self.tell_phone(link, Input::Closed { flow, failure: FlowFailure::Unreachable });
-            }
-            Happening::LostByGateway(link) => {
-                let flow = self.links[link].gateway_flow;
-                self.gateway.registrar.handle_flow_closed(now, wall, flow);
-                self.settle_gateway();
-            }
-            Happening::LostByPhone(link) => {
-                let flow = self.links[link].phone_flow;
-                self.tell_phone(link, Input::Closed { flow, failure: FlowFailure::ClosedByPeer });
-            }
-            Happening::PushDone(key, result) => {
-                self.gateway.registrar.handle_push_result(now, wall, key, result);
-                self.settle_gateway();
-            }
-            Happening::PushDelivered(token, payload) => {
-                let Some(phone) = self.phones.iter().position(|phone| phone.token.as_ref() == Some(&token))
-                else {
-                    return;
-                };
-                match self.phones[phone].life {
-                    Life::Running(_) => self.happen(Happening::PushTaken(phone, payload)),
-                    Life::Killed => {
-                        self.after(self.delivery.process_start, Happening::PushTaken(phone, payload))
-                    }
-                }
-            }
-            Happening::PushTaken(phone, payload) => {
-                if matches!(self.phones[phone].life, Life::Killed) {
-                    self.start(phone);
-                }
-                self.command(phone, Command::PushReceived { payload });
-            }
+            Happening::PushDelivered(token, payload) => self.push_delivered(&token, payload),
+            Happening::PushTaken(phone, payload) => self.push_taken(phone, payload),
             Happening::Wish(phone, command) => self.command(phone, command),
+            Happening::Whim(phone, whim) => self.have_whim(phone, whim),
             Happening::Kill(phone, told) => self.kill(phone, told),
             Happening::Start(phone) => {
-                if matches!(self.phones[phone].life, Life::Killed) {
+                if !self.phones[phone].is_running() {
                     self.start(phone);
                     self.command(phone, Command::Start);
                 }
             }
+            Happening::Freeze(phone) => {
+                self.phones[phone].pace = Pace::Frozen;
+                self.watch.excused(phone);
+            }
+            Happening::Thaw(phone) => self.thaw(phone),
+            Happening::Silence(phone) => self.silence(phone),
+            Happening::Rebind(phone) => self.rebind(phone),
+            Happening::Offline(phone) => self.go_offline(phone),
+            Happening::Moved(phone) => self.move_network(phone),
+            Happening::Token(phone, token) => {
+                self.phones[phone].token = Some(token);
+                self.hand_token(phone);
+            }
             Happening::RestartGateway => self.restart_gateway(),
+            Happening::Check(wake) => self.check_ghosts(wake),
         }
     }
 
-    // ---- phones ----------------------------------------------------------------------------------------------
+    // ---- the end ---------------------------------------------------------------------------------------------
 
-    /// Starts a phone's process and hands it its token, as a shell does.
-    pub fn start(&mut self, phone: usize) {
-        let (now, wall, seed) = (self.now, self.wall(), seed_of(&mut self.entropy));
-        self.phones[phone].start(seed, now, wall);
-        if let Some(token) = self.phones[phone].token.clone() {
-            let (provider, param) = ("fcm".into(), "sim-project".into());
-            self.command(phone, Command::SetPushToken { provider, param, prid: token.into() });
-        }
-    }
-
-    fn command(&mut self, phone: usize, command: Command) {
-        let now = self.now;
-        if let Some(agent) = self.phones[phone].agent() {
-            agent.handle_command(now, command);
-            self.settle_phone(phone);
-        }
-    }
-
-    /// Kills a phone's process; its connections are reset, or just fall silent.
-    pub fn kill(&mut self, phone: usize, told: bool) {
-        self.phones[phone].life = Life::Killed;
-        for link in 0..self.links.len() {
-            if self.links[link].phone == phone && self.links[link].state == LinkState::Up {
-                if told && self.links[link].transport.is_reliable() {
-                    self.links[link].state = LinkState::Closed;
-                    self.after(self.weather.delay, Happening::LostByGateway(link));
-                } else {
-                    self.links[link].state = LinkState::Silent;
-                }
+    /// Lets everything come to rest and gives what did not hold: in the run, and in what is left over.
+    pub fn finish(&mut self) -> Vec<String> {
+        self.weather = Weather::default();
+        self.unreachable = false;
+        for phone in 0..self.phones.len() {
+            if self.phones[phone].reach == crate::phone::Reach::Offline {
+                self.happen(Happening::Moved(phone));
             }
+            self.happen(Happening::Thaw(phone));
         }
-    }
-
-    /// The flows of a phone fall silent: nobody is told.
-    pub fn silence(&mut self, phone: usize) {
-        for link in self.links.iter_mut().filter(|link| link.phone == phone && link.state == LinkState::Up) {
-            link.state = LinkState::Silent;
-        }
-    }
-
-    fn to_phone(&mut self, link: usize, input: impl FnOnce(FlowInfo) -> Input) {
-        if self.links[link].state != LinkState::Up {
-            return;
-        }
-        let Link { phone_flow, transport, local, .. } = self.links[link].clone();
-        let info = FlowInfo { id: phone_flow, transport, local, remote: SocketAddr::from(GATEWAY) };
-        self.tell_phone(link, input(info));
-    }
-
-    fn tell_phone(&mut self, link: usize, input: Input) {
-        let Link { phone, life, .. } = self.links[link];
-        let now = self.now;
-        if self.phones[phone].lives == life
-            && let Some(agent) = self.phones[phone].agent()
-        {
-            agent.handle_input(now, input);
-            self.settle_phone(phone);
-        }
-    }
-
-    fn settle_phone(&mut self, phone: usize) {
-        for _ in 0..MOST_STEPS {
-            let Some(agent) = self.phones[phone].agent() else { return };
-            if let Some(output) = agent.poll_output() {
-                self.phone_output(phone, output);
-            } else if let Some(event) = agent.poll_event() {
-                self.phone_event(phone, event);
-            } else {
-                return;
-            }
-        }
-        unreachable!("a phone never comes to rest: {:?}", self.phones[phone].user);
-    }
-
-    fn phone_event(&mut self, phone: usize, event: Event) {
-        let now = self.now;
-        let answers = self.phones[phone].answers;
-        if let Event::Rings(snapshot) = &event
-            && answers
-        {
-            let command = Command::Answer { call: snapshot.call };
-            self.after(Duration::from_millis(300), Happening::Wish(phone, command));
-        }
-        self.phones[phone].told.push((now, event));
-    }
-
-    fn phone_output(&mut self, phone: usize, output: Output) {
-        let now = self.now;
-        match output {
-            Output::Open { flow, hop } => {
-                let port = 10_000 + u16::try_from(self.links.len() % 50_000).unwrap_or(0);
-                let local = SocketAddr::from(([10, 0, u8::try_from(phone).unwrap_or(255), 2], port));
-                let gateway_flow = FlowId(1_000_000 + self.links.len() as u64);
-                let life = self.phones[phone].lives;
-                let state = LinkState::Up;
-                self.links.push(Link {
-                    phone,
-                    life,
-                    phone_flow: flow,
-                    gateway_flow,
-                    transport: hop.transport,
-                    local,
-                    seen_as: local,
-                    state,
-                });
-                let link = self.links.len() - 1;
-                // A datagram flow is open at once; a stream costs a round trip, TLS one more.
-                let trips = match hop.transport {
-                    Transport::Udp => 0,
-                    Transport::Tcp | Transport::Ws => 2,
-                    Transport::Tls | Transport::Wss => 4,
-                };
-                let happening =
-                    if self.unreachable { Happening::Refused(link) } else { Happening::Opened(link) };
-                self.after(self.weather.delay * trips, happening);
-            }
-            Output::Send(transmit) => {
-                let life = self.phones[phone].lives;
-                let mine = |link: &Link| {
-                    link.phone == phone && link.life == life && link.phone_flow == transmit.flow
-                };
-                if let Some(link) = self.links.iter().position(mine) {
-                    self.carry(link, true, transmit.bytes);
-                }
-            }
-            Output::Close(flow) => {
-                let life = self.phones[phone].lives;
-                let mine = |link: &Link| link.phone == phone && link.life == life && link.phone_flow == flow;
-                if let Some(link) = self.links.iter().position(mine)
-                    && self.links[link].state == LinkState::Up
-                {
-                    let last =
-                        self.horizon.get(&(link, true)).copied().unwrap_or(now).max(now + self.weather.delay);
-                    if self.links[link].transport.is_reliable() {
-                        self.at(last, Happening::LostByGateway(link));
-                    }
-                    // What is on its way still arrives; nothing comes back.
-                    self.after(last.since(now), Happening::LostByPhone(link));
-                }
-            }
-            Output::Resolve(question) => {
-                let outcome = Err(wakeline_sip_resolve::LookupFailure::NotFound);
-                let answer = wakeline_sip_resolve::Answer { question, outcome };
-                if let Some(agent) = self.phones[phone].agent() {
-                    agent.handle_input(now, Input::Resolved(answer));
-                }
-            }
-            Output::Media { call, request } => {
-                for input in media(call, &request) {
-                    if let Some(agent) = self.phones[phone].agent() {
-                        agent.handle_input(now, input);
+        for _ in 0..3 {
+            for phone in 0..self.phones.len() {
+                while let Some(call) = self.phones[phone].latest_call(|phase| phase != CallPhase::Ending) {
+                    self.wish(phone, Command::Hangup { call });
+                    if self.phones[phone].latest_call(|phase| phase != CallPhase::Ending) == Some(call) {
+                        break;
                     }
                 }
             }
-            Output::Remember { key, record } => {
-                if record.is_empty() {
-                    self.phones[phone].memory.remove(&key);
-                } else {
-                    self.phones[phone].memory.insert(key, record);
+            self.run(Duration::from_secs(25));
+        }
+        self.run(Duration::from_secs(150));
+        let now = self.now;
+        self.check_leftovers();
+        let links = &self.links;
+        let excused = |link: usize| links[link].state != crate::network::LinkState::Up;
+        self.watch.finish(now, self.gateway.lives, excused);
+        core::mem::take(&mut self.watch.violations)
+    }
+
+    fn check_leftovers(&mut self) {
+        let now = self.now;
+        let gauges = self.gateway_gauges();
+        let left = [
+            ("requests", gauges.contexts),
+            ("held requests", gauges.held),
+            ("pushes", gauges.pushes),
+            ("ended calls", gauges.outcomes),
+            ("client transactions", gauges.client_transactions),
+            ("server transactions", gauges.server_transactions),
+            ("answers to REGISTER", gauges.answers),
+            // A timer per binding stays, and that of the quota tables.
+            ("timers", gauges.timers.saturating_sub(2 * gauges.bindings + 1)),
+        ];
+        for (what, count) in left {
+            if count > 0 {
+                self.watch.violated(now, format!("the gateway is left with {count} {what}"));
+            }
+        }
+        for phone in 0..self.phones.len() {
+            let Some(snapshot) = self.snapshot(phone) else { continue };
+            let left = [
+                ("calls", snapshot.calls.len()),
+                ("dialogs", snapshot.dialogs),
+                ("transactions", snapshot.transactions),
+                ("timers", snapshot.timers),
+            ];
+            for (what, count) in left {
+                if count > 0 {
+                    self.watch.violated(now, format!("phone {phone} is left with {count} {what}"));
                 }
             }
         }
-    }
-
-    // ---- the wire --------------------------------------------------------------------------------------------
-
-    fn carry(&mut self, link: usize, to_gateway: bool, bytes: Bytes) {
-        self.wire.push((self.now, bytes.clone()));
-        if self.links[link].state != LinkState::Up {
-            return;
-        }
-        let transport = self.links[link].transport;
-        for delay in self.weather.arrivals(transport, &mut self.entropy) {
-            let mut when = self.now + delay;
-            if transport.is_reliable() {
-                let horizon = self.horizon.entry((link, to_gateway)).or_insert(when);
-                when = when.max(*horizon);
-                *horizon = when;
-            }
-            let bytes = bytes.clone();
-            self.at(
-                when,
-                if to_gateway { Happening::ToGateway(link, bytes) } else { Happening::ToPhone(link, bytes) },
-            );
-        }
-    }
-
-    fn gateway_info(&self, link: usize) -> FlowInfo {
-        let Link { gateway_flow, transport, seen_as, .. } = self.links[link].clone();
-        FlowInfo { id: gateway_flow, transport, local: SocketAddr::from(GATEWAY), remote: seen_as }
-    }
-
-    // ---- the gateway -----------------------------------------------------------------------------------------
-
-    fn settle_gateway(&mut self) {
-        for _ in 0..MOST_STEPS {
-            let Some(output) = self.gateway.registrar.poll_output() else { return };
-            match output {
-                GatewayOutput::Transmit(transmit) => {
-                    if let Some(link) = self.links.iter().position(|link| link.gateway_flow == transmit.flow)
-                    {
-                        self.carry(link, false, transmit.bytes);
-                    }
-                }
-                GatewayOutput::CloseFlow(flow) => {
-                    if let Some(link) = self.links.iter().position(|link| link.gateway_flow == flow) {
-                        self.after(self.weather.delay, Happening::LostByPhone(link));
-                    }
-                }
-                GatewayOutput::Push(request) => self.push(*request),
-                GatewayOutput::CancelPush(_) => {}
-                GatewayOutput::Persist(change) => self.gateway.persist(*change),
-                GatewayOutput::Trace(trace) => self.gateway.traces.push(trace),
-            }
-        }
-        unreachable!("the gateway never comes to rest");
-    }
-
-    fn push(&mut self, request: PushRequest) {
-        let key = request.key;
-        self.after(Duration::from_millis(40), Happening::PushDone(key, self.delivery.verdict));
-        if self.delivery.verdict == PushResult::Accepted && self.entropy.below(100) >= self.delivery.loss {
-            let payload = payload_of(&request);
-            let copies = if self.entropy.below(100) < self.delivery.double { 2 } else { 1 };
-            for _ in 0..copies {
-                let delay = self.delivery.delay + self.entropy.between(Duration::ZERO, self.delivery.jitter);
-                let token = request.target.prid.expose().to_owned();
-                self.after(delay, Happening::PushDelivered(token, payload.clone()));
-            }
-        }
-        self.pushes.push((self.now, request));
-    }
-
-    fn restart_gateway(&mut self) {
-        let (now, wall, seed) = (self.now, self.wall(), seed_of(&mut self.entropy));
-        self.gateway.restart(seed, now, wall);
-        for link in 0..self.links.len() {
-            if self.links[link].state == LinkState::Up && self.links[link].transport.is_reliable() {
-                self.after(self.weather.delay, Happening::LostByPhone(link));
-            }
-        }
-        self.settle_gateway();
     }
 
     // ---- views -----------------------------------------------------------------------------------------------
+
+    /// What did not hold so far.
+    pub fn violations(&self) -> &[String] {
+        &self.watch.violations
+    }
 
     /// How many of everything the gateway holds.
     pub fn gateway_gauges(&self) -> wakeline_registrar::Gauges {
@@ -513,13 +411,10 @@ impl World {
         }
     }
 
-    /// Whether a phone is registered.
+    /// Whether a phone is registered with every account.
     pub fn is_registered(&self, phone: usize) -> bool {
         self.snapshot(phone).is_some_and(|snapshot| {
-            snapshot
-                .registrations
-                .iter()
-                .all(|r| r.phase == wakeline_user_agent::RegistrationPhase::Registered)
+            snapshot.registrations.iter().all(|account| account.phase == RegistrationPhase::Registered)
         })
     }
 
@@ -527,20 +422,47 @@ impl World {
     pub fn has_call(&self, phone: usize, phase: CallPhase) -> bool {
         self.phones[phone].call_in(phase).is_some()
     }
+
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
+        let now = self.now.as_millis() - START;
+        if let Some(timeline) = &mut self.timeline {
+            timeline.push(format!("{now:>9} {}", what()));
+        }
+    }
+
+    fn note_happening(&mut self, happening: &Happening) {
+        match happening {
+            // Messages are noted when they leave.
+            Happening::ToGateway(..) | Happening::ToPhone(..) => {}
+            Happening::PushDelivered(..)
+            | Happening::PushTaken(..)
+            | Happening::Opened(_)
+            | Happening::Refused(_)
+            | Happening::LostByGateway(_)
+            | Happening::LostByPhone(_)
+            | Happening::PushDone(..)
+            | Happening::Wish(..)
+            | Happening::Whim(..)
+            | Happening::Kill(..)
+            | Happening::Start(_)
+            | Happening::Freeze(_)
+            | Happening::Thaw(_)
+            | Happening::Silence(_)
+            | Happening::Rebind(_)
+            | Happening::Offline(_)
+            | Happening::Moved(_)
+            | Happening::Token(..)
+            | Happening::RestartGateway
+            | Happening::Check(_) => {
+                let text = format!("* {happening:?}");
+                self.note(|| text);
+            }
+        }
+    }
 }
 
-fn seed_of(entropy: &mut Entropy) -> [u8; 32] {
+pub(crate) fn seed_of(entropy: &mut Entropy) -> [u8; 32] {
     let mut seed = [0; 32];
     entropy.fill(&mut seed);
     seed
-}
-
-/// The payload that the gateway's sender would make of a request.
-fn payload_of(request: &PushRequest) -> String {
-    let ttl = u32::try_from(request.hold.as_secs()).unwrap_or(0);
-    let call = |wake: &WakeId| Payload::call(*wake, request.asked_at.0, ttl).to_json();
-    match &request.purpose {
-        PushPurpose::Call { wake, .. } => call(wake),
-        PushPurpose::Request { .. } | PushPurpose::Refresh => Payload::refresh(request.asked_at.0).to_json(),
-    }
 }

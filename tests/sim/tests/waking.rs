@@ -11,7 +11,7 @@ const S: Duration = Duration::from_secs(1);
 /// A caller (0) and a callee with push (1), both registered over TCP.
 fn two_phones(seed: u64) -> World {
     let mut callee = SimPhone::new("mia", 1, Some("token-of-mia"));
-    callee.answers = true;
+    callee.answers_after = Some(Duration::from_millis(300));
     let mut world = World::new(seed, vec![SimPhone::new("bob", 1, None), callee]);
     for phone in 0..2 {
         world.after(Duration::ZERO, Happening::Start(phone));
@@ -57,6 +57,6 @@ fn invite_wakes_a_killed_phone_that_registers_once_and_rings_once() {
         world.phones[1].told
     );
     assert_eq!((world.phones[1].rings(), world.pushes.len()), (1, 1));
-    let registers = world.wire[before..].iter().filter(|(_, bytes)| bytes.starts_with(b"REGISTER")).count();
+    let registers = world.wire[before..].iter().filter(|seen| seen.is("REGISTER")).count();
     assert_eq!(registers, 1, "a wake costs one REGISTER");
 }
