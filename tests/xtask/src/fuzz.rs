@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         return Err(format!("there is no target '{unknown}'; there are: {}", targets.join(", ")));
     }
     let build = folder.join("target");
+    let host = host()?;
     let mut cargo = shell::cargo(&[
         "build",
         "--release",
@@ -35,13 +36,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         "tests/fuzz/libfuzzer/Cargo.toml",
         "--target-dir",
     ]);
-    cargo.arg(&build).env("RUSTFLAGS", COVERAGE);
+    // With a target named, the flags reach our code and not the build scripts, which have no libFuzzer to link with.
+    cargo.arg(&build).args(["--target", &host]).env("RUSTFLAGS", COVERAGE);
     shell::run(cargo)?;
+    let program = build.join(&host).join("release/wakeline-libfuzzer");
     for target in if chosen.is_empty() { &targets } else { &chosen } {
         println!("== {target}, {seconds} s");
         let corpus = folder.join("corpus").join(target);
         std::fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
-        let mut fuzzer = shell::command(build.join("release/wakeline-libfuzzer"), &[]);
+        let mut fuzzer = shell::command(&program, &[]);
         fuzzer
             .env("WAKELINE_FUZZ_TARGET", target)
             .args([&corpus, &folder.join("seeds").join(target)])
@@ -51,6 +54,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
             .map_err(|why| format!("{why}\nthe input that did it stands in tests/fuzz/seeds/{target}"))?;
     }
     Ok(())
+}
+
+/// The name of the machine we build on, as the compiler has it.
+fn host() -> Result<String, String> {
+    let told = shell::output(shell::command("rustc", &["-vV"]))?;
+    let line = told.lines().find_map(|line| line.strip_prefix("host: "));
+    line.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
 }
 
 /// The targets are the folders of seeds.

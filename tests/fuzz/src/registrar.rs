@@ -1,0 +1,293 @@
+//! The gateway's machine: phones that register and sleep, callers of all kinds, push services, flows that break.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use wakeline_clock::{Time, WallTime};
+use wakeline_entropy::Entropy;
+use wakeline_flow::{FlowId, FlowInfo, Received, Transport};
+use wakeline_registrar::{
+    Account, Config, Credential, Loaded, Output, PushKey, PushResult, Registrar, TrustedPeer,
+};
+use wakeline_secret::Secret;
+use wakeline_sip_auth::{Asker, Credentials, Session};
+use wakeline_sip_message::{Builder, Message, Method, Name};
+
+use crate::bend::{METHODS, Request, bend, request, response};
+use crate::script::{Bound, Script};
+
+const DOMAIN: &str = "voice.example.org";
+const PASSWORD: &str = "a canary of a password";
+const TOKEN: &str = "aCanaryOfAToken";
+
+struct Bench {
+    gateway: Registrar,
+    now: Time,
+    flows: Vec<FlowInfo>,
+    next_flow: u64,
+    sent: Vec<(FlowId, Message)>,
+    pushes: Vec<PushKey>,
+    session: Session,
+    entropy: Entropy,
+    asked: Option<Message>,
+    cseq: u32,
+    branch: u32,
+}
+
+impl Bench {
+    fn wall(&self) -> WallTime {
+        WallTime(1_789_000_000_000 + self.now.as_millis())
+    }
+
+    fn drain(&mut self) {
+        let mut bound = Bound::new(600, "what a gateway wants");
+        while let Some(output) = self.gateway.poll_output() {
+            bound.count();
+            match output {
+                Output::Transmit(transmit) => {
+                    let text = String::from_utf8_lossy(&transmit.bytes).into_owned();
+                    let message = Message::parse(transmit.bytes).expect("what leaves can be read");
+                    let to_phone = message.method() == Method::Register;
+                    assert!(to_phone || !text.contains(TOKEN), "S23: a push token leaves: {text}");
+                    assert!(!text.contains(PASSWORD));
+                    self.sent.push((transmit.flow, message));
+                    if self.sent.len() > 16 {
+                        self.sent.remove(0);
+                    }
+                }
+                Output::Push(push) => {
+                    assert!(!format!("{push:?}").contains(TOKEN), "S23");
+                    self.pushes.push(push.key);
+                }
+                Output::CancelPush(key) => self.pushes.retain(|one| *one != key),
+                Output::CloseFlow(flow) => self.flows.retain(|one| one.id != flow),
+                Output::Persist(change) => assert!(!format!("{change:?}").contains(TOKEN), "S23"),
+                Output::Trace(_) => {}
+            }
+        }
+    }
+
+    fn receive(&mut self, flow: FlowInfo, bytes: Bytes) {
+        let wall = self.wall();
+        self.gateway.handle_received(self.now, wall, Received { flow, bytes });
+        self.drain();
+    }
+
+    fn open(&mut self, script: &mut Script<'_>) -> FlowInfo {
+        self.next_flow += 1;
+        let hosts: [[u8; 4]; 3] = [[192, 0, 2, 10], [198, 51, 100, 7], [203, 0, 113, 66]];
+        let info = FlowInfo {
+            id: FlowId(self.next_flow),
+            transport: Transport::ALL[script.below(5)],
+            local: "203.0.113.1:5061".parse().unwrap(),
+            remote: (hosts[script.below(3)], 40_000 + (self.next_flow % 20_000) as u16).into(),
+        };
+        self.flows.push(info);
+        let now = self.now;
+        self.gateway.handle_flow_opened(now, info);
+        info
+    }
+
+    /// A REGISTER of a phone that knows its password, bent or not, through the challenge.
+    fn register(&mut self, script: &mut Script<'_>, flow: FlowInfo) {
+        let user = ["mia", "ben"][script.below(2)];
+        let credentials = Credentials::password(user, Secret::from(PASSWORD));
+        let expires = [604_800, 3600, 60, 0, 1, u32::MAX][script.below(6)];
+        let instance = script.below(4);
+        for _ in 0..2 {
+            self.cseq += 1;
+            self.branch += 1;
+            let uri = format!("sip:{DOMAIN}");
+            let mut builder = Builder::request(Method::Register, &uri)
+                .header(
+                    Name::Via,
+                    format!(
+                        "SIP/2.0/{} {};branch=z9hG4bKr{};rport",
+                        flow.transport, flow.remote, self.branch
+                    ),
+                )
+                .header(Name::MaxForwards, 70)
+                .header(Name::From, format!("<sip:{user}@{DOMAIN}>;tag=reg"))
+                .header(Name::To, format!("<sip:{user}@{DOMAIN}>"))
+                .header(Name::CallId, format!("reg-{user}-{instance}"))
+                .header(Name::CSeq, format!("{} REGISTER", self.cseq))
+                .header(Name::Supported, "path, outbound, gruu")
+                .header(
+                    Name::Contact,
+                    format!(
+                        "<sip:{user}@{};ob;pn-provider=fcm;pn-param=acme;pn-prid={TOKEN}{instance}>;reg-id=1;\
+                         +sip.instance=\"<urn:uuid:0f3b7c52-6a1e-4d0a-9c55-2b1f5d0e8a7{instance}>\"",
+                        flow.remote
+                    ),
+                )
+                .header(Name::Expires, expires);
+            for (name, value) in
+                self.session.authorize(&Method::Register, &uri, b"", &credentials, &mut self.entropy)
+            {
+                builder = builder.header(name, value);
+            }
+            let Ok(message) = builder.build() else { return };
+            self.sent.clear();
+            let bytes = bend(script, &message);
+            self.receive(flow, bytes);
+            let answer = self.sent.iter().find(|(_, one)| one.status().is_some()).map(|(_, one)| one.clone());
+            let Some(answer) = answer else { return };
+            if answer.status() != Some(401) {
+                let _ = self.session.on_success(&message, &answer, &credentials);
+                return;
+            }
+            if self.session.on_challenge(&message, &answer, &credentials, Asker::Configured).is_err() {
+                self.session.clear();
+                return;
+            }
+        }
+    }
+
+    fn call(&mut self, script: &mut Script<'_>, flow: FlowInfo) {
+        self.branch += 1;
+        let uri = [
+            "sip:mia@voice.example.org",
+            "sip:ben@voice.example.org",
+            "sip:nobody@voice.example.org",
+            "sip:x@elsewhere.example",
+            "sip:mia@203.0.113.1:5061",
+            "sip:203.0.113.1:5061;lr",
+        ][script.below(6)];
+        let method = match script.below(4) {
+            0 => METHODS[script.below(METHODS.len())].clone(),
+            1 => Method::Cancel,
+            _ => Method::Invite,
+        };
+        let call_id = ["c1", "c2", "c3"][script.below(3)];
+        let branch = format!("z9hG4bKc{}", if script.flag() { self.branch } else { self.branch.max(1) - 1 });
+        let to = [format!("<{uri}>"), format!("<{uri}>;tag=t1")][script.below(2)].clone();
+        let via = format!("SIP/2.0/{} {};rport", flow.transport, flow.remote);
+        let names = Request {
+            method,
+            uri,
+            call_id,
+            from: "\"Uncle Bob\" <sip:+15550100@198.51.100.7>;tag=caller",
+            to: &to,
+            cseq: 1 + u32::from(script.byte() & 1),
+            branch: &branch,
+            via: &via,
+        };
+        if let Some(message) = request(script, &names) {
+            self.asked = Some(message.clone());
+            self.receive(flow, message.to_bytes());
+        }
+    }
+}
+
+pub(crate) fn registrar(bytes: &[u8]) {
+    let mut script = Script::new(bytes);
+    let mut config = Config::new(DOMAIN, Secret::from("a secret of the gateway"));
+    config.push.fcm = true;
+    config.trusted.push(TrustedPeer { network: "198.51.100.0".parse().unwrap(), prefix: 24 });
+    let account = |user: &str| Account {
+        user: user.into(),
+        domain: DOMAIN.into(),
+        credential: Credential::Password(Secret::from(PASSWORD)),
+    };
+    let loaded = Loaded { accounts: vec![account("mia"), account("ben")], ..Loaded::default() };
+    let now = Time::from_millis(1_000_000);
+    let gateway = Registrar::new(config, loaded, [1; 32], now, WallTime(1_789_001_000_000));
+    let mut bench = Bench {
+        gateway,
+        now,
+        flows: Vec::new(),
+        next_flow: 0,
+        sent: Vec::new(),
+        pushes: Vec::new(),
+        session: Session::new(),
+        entropy: Entropy::from_number(7),
+        asked: None,
+        cseq: 0,
+        branch: 0,
+    };
+    script.play(|script| {
+        step(&mut bench, script);
+        bench.drain();
+        let mut bound = Bound::new(600, "a gateway's timers");
+        while bench.gateway.poll_timeout().is_some_and(|due| due <= bench.now) {
+            bound.count();
+            let wall = bench.wall();
+            bench.gateway.handle_timeout(bench.now, wall);
+            bench.drain();
+        }
+    });
+    over(&mut bench);
+}
+
+fn step(bench: &mut Bench, script: &mut Script<'_>) {
+    let (now, wall) = (bench.now, bench.wall());
+    let flow = match script.pick(&bench.flows) {
+        Some(flow) if script.below(5) > 0 => flow,
+        _ => bench.open(script),
+    };
+    match script.below(14) {
+        0..=2 => bench.register(script, flow),
+        3..=5 => bench.call(script, flow),
+        6..=8 => {
+            if let Some((flow, message)) = script.pick(&bench.sent)
+                && let Some(info) = bench.flows.iter().find(|one| one.id == flow).copied()
+                && message.is_request()
+                && let Some(answer) = response(script, &message)
+            {
+                bench.receive(info, answer.to_bytes());
+            }
+        }
+        9 => {
+            if let Some(key) = bench.pushes.pop() {
+                let result = [
+                    PushResult::Accepted,
+                    PushResult::Gone { since: None },
+                    PushResult::Refused,
+                    PushResult::Unavailable,
+                ][script.below(4)];
+                bench.gateway.handle_push_result(now, wall, key, result);
+            }
+        }
+        10 => {
+            bench.flows.retain(|one| one.id != flow.id);
+            bench.gateway.handle_flow_closed(now, wall, flow.id);
+        }
+        11 => bench.receive(flow, Bytes::copy_from_slice(script.bytes(60))),
+        12 => bench.gateway.handle_flow_alive(now, flow.id),
+        _ => bench.now += script.span(),
+    }
+}
+
+/// All flows break, the push services are silent, two months pass: bindings lapse and nothing is left.
+fn over(bench: &mut Bench) {
+    for flow in core::mem::take(&mut bench.flows) {
+        let wall = bench.wall();
+        bench.gateway.handle_flow_closed(bench.now, wall, flow.id);
+        bench.drain();
+    }
+    let end = bench.now + Duration::from_secs(60 * 86_400);
+    let mut bound = Bound::new(20_000, "the end of a gateway's work");
+    while let Some(due) = bench.gateway.poll_timeout().filter(|due| *due <= end) {
+        bound.count();
+        bench.now = bench.now.max(due);
+        let wall = bench.wall();
+        bench.gateway.handle_timeout(bench.now, wall);
+        for key in core::mem::take(&mut bench.pushes) {
+            bench.gateway.handle_push_result(bench.now, wall, key, PushResult::Unavailable);
+        }
+        bench.drain();
+    }
+    let left = bench.gateway.gauges();
+    assert_eq!(
+        (
+            left.contexts,
+            left.held,
+            left.pushes,
+            left.client_transactions,
+            left.server_transactions,
+            left.answers
+        ),
+        (0, 0, 0, 0, 0, 0),
+        "left behind: {left:?}"
+    );
+}
