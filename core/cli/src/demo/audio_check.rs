@@ -5,11 +5,12 @@ use serde::Serialize;
 /// The outcome of one comparison.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub(crate) struct AudioCheck {
-    /// How much later the original stands in the recording, in milliseconds.
+    /// How much later the original stands in the recording, in milliseconds; the median of its stretches.
     pub(crate) delay_ms: f64,
     /// The recording's level against the original's, in decibels.
     pub(crate) level_db: f64,
-    /// Normalised correlation at that delay: 1 is the same sound, 0 has nothing to do with it.
+    /// Normalised correlation, the mean over all stretches that are not silent: 1 is the same sound, 0 has nothing to do
+    /// with it.
     pub(crate) similarity: f64,
 }
 
@@ -17,6 +18,10 @@ pub(crate) struct AudioCheck {
 const COARSE_RATE: u32 = 2_000;
 /// Speech is compared below this rate's half: codecs keep the waveform there, and change it above.
 const FINE_RATE: u32 = 8_000;
+/// Stretches that are compared by themselves: a few syllables.
+const WINDOW_MS: u32 = 400;
+/// How far a stretch may be from where the whole is.
+const REACH_MS: u32 = 80;
 
 /// Compares `heard` with `said`, both mono at `rate`; `None` when either is too short or silent.
 ///
@@ -31,27 +36,66 @@ pub(crate) fn compare(
     let (coarse_said, coarse_heard) = (decimate(said, rate, COARSE_RATE), decimate(heard, rate, COARSE_RATE));
     let from = (earliest_ms * COARSE_RATE / 1000) as usize;
     let until = (latest_ms * COARSE_RATE / 1000) as usize;
-    let coarse = best_lag(&coarse_said, &coarse_heard, from, until)?;
+    let (coarse, _) = best_lag(&coarse_said, &coarse_heard, from, until)?;
     let (fine_said, fine_heard) = (decimate(said, rate, FINE_RATE), decimate(heard, rate, FINE_RATE));
-    let step = (FINE_RATE / COARSE_RATE) as usize;
-    let around = coarse * step;
-    let lag = best_lag(&fine_said, &fine_heard, around.saturating_sub(2 * step), around + 2 * step)?;
-    let overlap = fine_said.len().min(fine_heard.len().checked_sub(lag)?);
-    let (original, copy) = (&fine_said[..overlap], &fine_heard[lag..lag + overlap]);
+    let near = coarse * (FINE_RATE / COARSE_RATE) as usize;
+    let windows = windows(&fine_said, &fine_heard, near);
+    let (mut lags, mut alike): (Vec<usize>, Vec<f64>) = (Vec::new(), Vec::new());
+    let (mut original, mut copy) = (0.0, 0.0);
+    for window in &windows {
+        lags.push(window.lag);
+        alike.push(window.similarity);
+        original += window.original;
+        copy += window.copy;
+    }
+    lags.sort_unstable();
+    let lag = *lags.get(lags.len() / 2)?;
     Some(AudioCheck {
         delay_ms: lag as f64 * 1000.0 / f64::from(FINE_RATE),
-        level_db: 10.0 * (energy(copy) / energy(original)).log10(),
-        similarity: correlation(original, copy)?,
+        level_db: 10.0 * (copy / original).log10(),
+        similarity: alike.iter().sum::<f64>() / alike.len() as f64,
     })
 }
 
+/// One stretch of the original and where it was heard.
+struct Window {
+    lag: usize,
+    similarity: f64,
+    original: f64,
+    copy: f64,
+}
+
+/// Every stretch of the original that is not silent, sought around `near`. A receiver may play faster or slower for
+/// moments to follow the network's delay: the lag of the whole is not that of each part.
+fn windows(said: &[f32], heard: &[f32], near: usize) -> Vec<Window> {
+    let length = (WINDOW_MS * FINE_RATE / 1000) as usize;
+    let reach = (REACH_MS * FINE_RATE / 1000) as usize;
+    let loud = energy(said) / 10.0;
+    let mut windows = Vec::new();
+    for (at, original) in
+        said.chunks_exact(length).enumerate().filter(|(_, original)| energy(original) > loud)
+    {
+        let start = at * length;
+        let first = (start + near).saturating_sub(reach);
+        // Nothing of it was recorded any more.
+        let Some(there) = heard.get(first..(start + near + reach + length).min(heard.len())) else { break };
+        let Some(most) = there.len().checked_sub(length) else { break };
+        let at = |lag: usize| (lag, correlation(original, &there[lag..lag + length]).unwrap_or(0.0));
+        let Some((lag, similarity)) = (0..=most).map(at).max_by(|a, b| a.1.total_cmp(&b.1)) else { break };
+        let copy = energy(&there[lag..lag + length]);
+        let Some(lag) = (first + lag).checked_sub(start) else { continue };
+        windows.push(Window { lag, similarity, original: energy(original), copy });
+    }
+    windows
+}
+
 /// The lag at which the correlation is highest.
-fn best_lag(said: &[f32], heard: &[f32], from: usize, until: usize) -> Option<usize> {
+fn best_lag(said: &[f32], heard: &[f32], from: usize, until: usize) -> Option<(usize, f64)> {
     let at = |lag: usize| {
         let overlap = said.len().min(heard.len().checked_sub(lag)?);
         Some((lag, correlation(&said[..overlap], &heard[lag..lag + overlap])?))
     };
-    (from..=until).filter_map(at).max_by(|a, b| a.1.total_cmp(&b.1)).map(|(lag, _)| lag)
+    (from..=until).filter_map(at).max_by(|a, b| a.1.total_cmp(&b.1))
 }
 
 /// Normalised correlation; `None` for silence or less than a quarter of a second.

@@ -17,20 +17,21 @@ use crate::exit::{Exit, Failure};
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A line of a headless phone.
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Line {
     /// It is up since then.
     Ready {
-        /// `ready`.
-        reply: Ready,
+        /// `ready`; without the word it is another line.
+        #[serde(rename = "reply")]
+        _reply: Ready,
         /// When its process began.
         at_us: u64,
     },
     /// Something happened.
     Event(Box<TimedEvent>),
     /// An answer to something that this program did not ask.
-    Other(serde_json::Value),
+    Other(serde::de::IgnoredAny),
 }
 
 /// The one word.
