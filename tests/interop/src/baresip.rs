@@ -31,15 +31,18 @@ pub struct Wishes<'a> {
     pub codecs: &'a str,
     /// Further account parameters, e.g. `;mediaenc=srtp-mand`.
     pub more: &'a str,
+    /// `auto`, `manual` or `early`: what it does with a call that comes in.
+    pub answer: &'a str,
     /// What its microphone hears: a WAV file at the codec's rate.
     pub says: &'a Path,
 }
 
 impl Baresip {
-    /// Starts it, registers, and waits until it is registered. It answers every call by itself.
+    /// Starts it, registers, and waits until it is registered.
     pub fn start(folder: &Folder, wishes: &Wishes<'_>) -> Baresip {
         let (sip, control_port) = (free_port(), free_port());
-        let home = folder.path("baresip");
+        let name = format!("baresip-{}", wishes.user);
+        let home = folder.path(&name);
         let heard = home.join("heard");
         std::fs::create_dir_all(&heard).expect("a folder");
         let modules =
@@ -60,18 +63,18 @@ impl Baresip {
             home.join("player.wav").display(),
             heard.display(),
         );
-        folder.write("baresip/config", &configuration);
-        let Wishes { user, registrar, transport, codecs, more, .. } = wishes;
+        folder.write(&format!("{name}/config"), &configuration);
+        let Wishes { user, registrar, transport, codecs, more, answer, .. } = wishes;
         folder.write(
-            "baresip/accounts",
+            &format!("{name}/accounts"),
             &format!(
                 "<sip:{user}@{DOMAIN};transport={transport}>;auth_user={user};auth_pass={PASSWORD};\
-                 outbound=\"sip:127.0.0.1:{registrar};transport={transport}\";regint=60;answermode=auto;audio_codecs={codecs}{more}\n"
+                 outbound=\"sip:127.0.0.1:{registrar};transport={transport}\";regint=60;answermode={answer};audio_codecs={codecs}{more}\n"
             ),
         );
         let mut command = Command::new("baresip");
         command.arg("-f").arg(&home).arg("-p").arg(&home);
-        let process = Process::start(command, folder, "baresip.log");
+        let process = Process::start(&command, folder, &format!("{name}.log"));
         let mut control = None;
         wait_until("baresip's control port", || {
             control = TcpStream::connect(("127.0.0.1", control_port)).ok();
@@ -79,9 +82,12 @@ impl Baresip {
         });
         let control = control.expect("a control connection");
         control.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
-        let mut baresip = Baresip { _process: process, control, heard, waiting: Vec::new() };
-        baresip.wait_event("REGISTER_OK");
-        baresip
+        // Its REGISTER may have been answered before the control connection stood: the log tells.
+        wait_until("baresip registers", || {
+            std::fs::read_to_string(folder.path(&format!("{name}.log")))
+                .is_ok_and(|log| log.contains("} 200 "))
+        });
+        Baresip { _process: process, control, heard, waiting: Vec::new() }
     }
 
     /// Presses a button: a command of baresip's menu, e.g. `dial`, `hangup`.

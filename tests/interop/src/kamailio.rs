@@ -45,7 +45,7 @@ impl Kamailio {
         let mut command = Command::new("kamailio");
         command.arg("-f").arg(&configuration).args(["-DD", "-E", "-m", "64", "-M", "8", "-Y"]).arg(&run);
         command.arg("-P").arg(folder.path("kamailio.pid")).current_dir(folder.as_path());
-        let process = Process::start(command, folder, "kamailio.log");
+        let process = Process::start(&command, folder, "kamailio.log");
         wait_until("kamailio listens", || std::net::TcpStream::connect(("127.0.0.1", tls_port)).is_ok());
         Kamailio { _process: process, port, tls_port, authority }
     }

@@ -2,13 +2,13 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::place::{Folder, PATIENCE};
+use crate::place::{Folder, PATIENCE, Process};
 
 /// The `wakeline` program, built beside this test.
 pub fn program() -> PathBuf {
@@ -21,7 +21,7 @@ pub fn program() -> PathBuf {
 
 /// A running phone.
 pub struct Phone {
-    child: Child,
+    process: Process,
     input: ChildStdin,
     lines: Receiver<Value>,
     seen: Vec<Value>,
@@ -35,11 +35,9 @@ impl Phone {
         for (name, value) in parameters {
             command.arg(format!("--{name}")).arg(value);
         }
-        let log = std::fs::File::create(folder.path(log)).expect("a log file");
-        command.env("WAKELINE_LOG", "debug").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
-        let mut child = command.spawn().expect("our phone starts");
-        let input = child.stdin.take().expect("its input");
-        let output = BufReader::new(child.stdout.take().expect("its output"));
+        command.env("WAKELINE_LOG", "debug");
+        let (process, input, output) = Process::start_with_both(&command, folder, log);
+        let output = BufReader::new(output);
         let (sender, lines) = channel();
         std::thread::Builder::new()
             .spawn(move || {
@@ -51,7 +49,7 @@ impl Phone {
                 }
             })
             .expect("a thread");
-        Phone { child, input, lines, seen: Vec::new() }
+        Phone { process, input, lines, seen: Vec::new() }
     }
 
     /// Sends one command.
@@ -117,13 +115,6 @@ impl Phone {
     /// Ends the phone in good order.
     pub fn quit(mut self) {
         self.command(&json!({ "command": "quit" }));
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Phone {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.process.ends_within(Duration::from_secs(10));
     }
 }

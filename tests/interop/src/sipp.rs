@@ -20,5 +20,5 @@ pub fn start(
     command.args(["-trace_err", "-error_file"]).arg(folder.path(&format!("{name}-errors.log")));
     command.args(["-trace_msg", "-message_file"]).arg(folder.path(&format!("{name}-messages.log")));
     command.args(more).current_dir(folder.as_path());
-    Process::start(command, folder, &format!("{name}.log"))
+    Process::start(&command, folder, &format!("{name}.log"))
 }
