@@ -1,7 +1,7 @@
 //! A request as it leaves towards a device (RFC 3261 §16.6), and a response as it leaves towards the caller (§16.7).
 
 use wakeline_push::is_token_parameter;
-use wakeline_sip_message::{BuildError, Edit, Message, Method, Name, NameAddr};
+use wakeline_sip_message::{BuildError, Edit, Message, Method, Name, NameAddr, OwnedUri};
 
 use crate::answer::without_token;
 
@@ -25,7 +25,7 @@ pub(crate) struct Leg<'a> {
 pub(crate) fn towards_device(request: &Message, leg: &Leg<'_>) -> Result<Message, BuildError> {
     let mut edit = hop(request, leg.own_routes);
     if let Some(uri) = leg.uri {
-        edit = edit.set_request_uri(without_token(uri));
+        edit = edit.set_request_uri(as_request_uri(uri));
     }
     if !leg.path.is_empty() {
         edit = edit.prepend(Name::Route, leg.path);
@@ -46,6 +46,19 @@ pub(crate) fn towards_device(request: &Message, leg: &Leg<'_>) -> Result<Message
         edit = edit.remove_all(Name::ProxyAuthorization);
     }
     edit.finish()
+}
+
+/// A Contact's URI as a Request-URI: without tokens, and without the headers and the method that a URI may bring along
+/// for other places (RFC 3261 §16.6 step 2, §19.1.1).
+fn as_request_uri(uri: &str) -> String {
+    let uri = without_token(uri);
+    if !uri.contains('?') && !uri.to_ascii_lowercase().contains(";method=") {
+        return uri;
+    }
+    match OwnedUri::parse(&uri) {
+        Ok(parsed) => parsed.without_headers().without_param("method").as_str().to_owned(),
+        Err(_) => uri,
+    }
 }
 
 /// A request along its dialog: nothing but the hop count and our Routes changes.
@@ -151,6 +164,13 @@ mod tests {
         ] {
             assert_eq!(leaks(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn contact_with_uri_headers_becomes_a_bare_request_uri() {
+        assert_eq!(as_request_uri("sip:u@h:5;ob?Route=%3Csip:x%3E&body=y"), "sip:u@h:5;ob");
+        assert_eq!(as_request_uri("sip:a?b@h;method=BYE;ob;pn-prid=1"), "sip:a?b@h;ob");
+        assert_eq!(as_request_uri("sip:u@h;ob"), "sip:u@h;ob");
     }
 
     #[test]

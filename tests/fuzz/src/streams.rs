@@ -79,7 +79,10 @@ pub(crate) fn rtcp(bytes: &[u8]) {
     if let Ok(packets) = parsed
         && let Ok(written) = rtcp::write(&packets)
     {
-        assert_eq!(rtcp::parse(&written).as_ref(), Ok(&packets));
+        // Data of an odd length is padded by zeros; from then on nothing changes.
+        let again = rtcp::parse(&written).expect("what we write can be read");
+        assert_eq!(again.len(), packets.len());
+        assert_eq!(rtcp::write(&again).as_ref(), Ok(&written));
     }
     let mut now = session.next_report();
     for _ in 0..3 {
