@@ -260,12 +260,16 @@ fn split(arguments: impl IntoIterator<Item = OsString>) -> Result<Split, Stop> {
             flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value.to_owned())));
         let takes_value = |known: &clap::Arg| known.get_action().takes_values();
         if let Some(known) = task.get_arguments().find(|known| known.get_long() == Some(name)) {
-            let wants_value = takes_value(known) && value.is_none();
-            ours.push(argument);
-            // Its value may look like anything, a flag too.
-            if wants_value && let Some(value) = arguments.next() {
-                ours.push(value);
+            let mut whole = argument;
+            // Its value may look like anything, a flag too; clap takes that only in one piece.
+            if takes_value(known)
+                && value.is_none()
+                && let Some(value) = arguments.next()
+            {
+                whole.push("=");
+                whole.push(value);
             }
+            ours.push(whole);
             continue;
         }
         let plain = name.replace('-', "_");
