@@ -232,6 +232,11 @@ impl Loop {
                         if let Command::SetParameter { account, name, value } = &command {
                             self.sessions.set_parameter(*account, name, value.expose());
                         }
+                        if matches!(command, Command::Start | Command::Resume) {
+                            self.network.listen();
+                        } else if command == Command::Suspend {
+                            self.network.rest();
+                        }
                         self.agent.handle_command(system::now(), command);
                     }
                     Some(Request::Stats(answer)) => {

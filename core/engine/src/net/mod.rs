@@ -40,6 +40,13 @@ enum Flow {
     Stream { queue: mpsc::Sender<Bytes>, task: tokio::task::JoinHandle<()> },
 }
 
+/// Whether strangers are heard on a fixed port, beside the flows that are wanted anyway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ear {
+    Open,
+    Closed,
+}
+
 /// All flows of a phone.
 pub(crate) struct Network {
     binding: Binding,
@@ -48,6 +55,7 @@ pub(crate) struct Network {
     doors: Vec<String>,
     tls: Option<Arc<rustls::ClientConfig>>,
     udp: Vec<UdpEdge>,
+    ear: Ear,
     flows: HashMap<FlowId, Flow>,
     facts: mpsc::Sender<Input>,
 }
@@ -60,7 +68,16 @@ impl Network {
         doors: Vec<String>,
         facts: mpsc::Sender<Input>,
     ) -> Network {
-        Network { binding, trust, doors, tls: None, udp: Vec::new(), flows: HashMap::new(), facts }
+        Network {
+            binding,
+            trust,
+            doors,
+            tls: None,
+            udp: Vec::new(),
+            ear: Ear::Closed,
+            flows: HashMap::new(),
+            facts,
+        }
     }
 
     /// Opens a flow. What is known at once is returned; else the outcome arrives as `Opened` or `Closed`.
@@ -104,6 +121,29 @@ impl Network {
         None
     }
 
+    /// Listens on the fixed UDP port, if there is one: a phone that registers nowhere is called there.
+    pub(crate) fn listen(&mut self) {
+        if self.binding.port == 0 {
+            return;
+        }
+        self.ear = Ear::Open;
+        if let Err(error) = self.udp_edge(self.binding.address.is_some_and(|address| address.is_ipv6())) {
+            tracing::error!(port = self.binding.port, %error, "the SIP port cannot be had: is another program using it?");
+        }
+    }
+
+    /// Listens no more: no packet may wake a suspended process.
+    pub(crate) fn rest(&mut self) {
+        self.ear = Ear::Closed;
+        self.close_idle_udp();
+    }
+
+    fn close_idle_udp(&mut self) {
+        if self.ear == Ear::Closed && self.flows.values().all(|flow| matches!(flow, Flow::Stream { .. })) {
+            self.udp.clear();
+        }
+    }
+
     /// Sends on a flow; what is sent to a flow that is gone is dropped, because its end has been told already.
     pub(crate) async fn send(&mut self, transmit: Transmit) -> Option<Input> {
         match self.flows.get(&transmit.flow) {
@@ -134,10 +174,8 @@ impl Network {
                 if let Some(edge) = self.udp.iter().find(|edge| edge.is_ipv6() == remote.is_ipv6()) {
                     edge.forget(remote);
                 }
-                if self.flows.values().all(|flow| matches!(flow, Flow::Stream { .. })) {
-                    // Nothing listens while suspended: no packet may wake the process.
-                    self.udp.clear();
-                }
+                // Nothing listens while suspended: no packet may wake the process.
+                self.close_idle_udp();
             }
             // Dropping the queue lets the task send what waits, say close_notify and end.
             Some(Flow::Stream { .. }) | None => {}
