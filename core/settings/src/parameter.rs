@@ -163,23 +163,69 @@ pub fn parameters() -> impl Iterator<Item = Parameter> {
 
 /// The parameter of this name, or that has it as another name; case does not count.
 pub fn parameter(name: &str) -> Option<Parameter> {
-    let mut by_alias = None;
-    for (group, text) in TABLE {
-        for line in text.lines() {
-            let mut fields = line.split('|');
-            if fields.next().is_some_and(|own| own.eq_ignore_ascii_case(name)) {
-                return Parameter::of_line(group, line);
+    let places = INDEX.get_or_init(index);
+    let place = places.partition_point(|place| place.name().bytes().map(lower).lt(name.bytes().map(lower)));
+    let place = places.get(place).filter(|place| place.name().eq_ignore_ascii_case(name))?;
+    let (group, text) = TABLE.get(usize::from(place.table))?;
+    Parameter::of_line(*group, text.get(usize::from(place.line)..)?.lines().next()?)
+}
+
+/// Where a name stands in the tables. A look at a setting asks for its parameter: walking the tables each time took most
+/// of a phone's working time, and offsets instead of structures keep the index at a few kilobytes.
+#[derive(Clone, Copy)]
+struct Place {
+    table: u8,
+    line: u16,
+    start: u16,
+    length: u8,
+}
+
+static INDEX: std::sync::OnceLock<Vec<Place>> = std::sync::OnceLock::new();
+
+impl Place {
+    fn name(&self) -> &'static str {
+        let start = usize::from(self.start);
+        TABLE
+            .get(usize::from(self.table))
+            .and_then(|(_, text)| text.get(start..start + usize::from(self.length)))
+            .unwrap_or_default()
+    }
+}
+
+fn lower(byte: u8) -> u8 {
+    byte.to_ascii_lowercase()
+}
+
+/// Every name in order; own names before other parameters' aliases, tables in their order.
+fn index() -> Vec<Place> {
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for (table, (_, text)) in (0_u8..).zip(TABLE) {
+        let mut line_start = 0;
+        for line in text.split_inclusive('\n') {
+            let mut fields = line.trim_end().split('|');
+            let name = fields.next().unwrap_or("");
+            let place = |start: usize, length: usize| {
+                Some(Place {
+                    table,
+                    line: u16::try_from(line_start).ok()?,
+                    start: u16::try_from(start).ok()?,
+                    length: u8::try_from(length).ok()?,
+                })
+            };
+            own.extend(place(line_start, name.len()).filter(|_| !name.is_empty()));
+            let mut start = line_start + name.len() + 1;
+            for alias in fields.next().unwrap_or("").split(',') {
+                others.extend(place(start, alias.len()).filter(|_| !alias.is_empty()));
+                start += alias.len() + 1;
             }
-            let aliases = fields.next().unwrap_or("");
-            if by_alias.is_none()
-                && !aliases.is_empty()
-                && aliases.split(',').any(|alias| alias.eq_ignore_ascii_case(name))
-            {
-                by_alias = Parameter::of_line(group, line);
-            }
+            line_start += line.len();
         }
     }
-    by_alias
+    own.append(&mut others);
+    // Stable: of equal names the first one is found.
+    own.sort_by(|a, b| a.name().bytes().map(lower).cmp(b.name().bytes().map(lower)));
+    own.shrink_to_fit();
+    own
 }
 
 /// What a parameter is for, in a few words.
