@@ -59,7 +59,9 @@ pub(crate) struct Job {
 pub(crate) struct Delivery {
     resolving: BTreeMap<ResolutionId, Job>,
     waiting: BTreeMap<FlowId, Vec<Job>>,
-    in_flight: BTreeMap<ClientKey, Job>,
+    /// With the number of its departure: keys of transactions tell nothing of their order.
+    in_flight: BTreeMap<ClientKey, (u64, Job)>,
+    departures: u64,
 }
 
 impl Delivery {
@@ -85,30 +87,35 @@ impl Delivery {
 
     /// A request left in this transaction.
     pub(crate) fn left(&mut self, key: ClientKey, job: Job) {
-        self.in_flight.insert(key, job);
+        self.departures += 1;
+        self.in_flight.insert(key, (self.departures, job));
     }
 
     /// The owner of a transaction.
     pub(crate) fn owner(&self, key: ClientKey) -> Option<Owner> {
-        self.in_flight.get(&key).and_then(Job::owner)
+        self.in_flight.get(&key).and_then(|(_, job)| job.owner())
     }
 
     /// The transaction is over; its job, for another hop.
     pub(crate) fn over(&mut self, key: ClientKey) -> Option<Job> {
-        self.in_flight.remove(&key)
+        self.in_flight.remove(&key).map(|(_, job)| job)
     }
 
     /// The transaction in which a request of this owner is out, if it has left.
     pub(crate) fn key_of(&self, owner: Owner) -> Option<ClientKey> {
         // The latest attempt counts: a retry with credentials leaves while the former transaction still absorbs copies.
-        self.in_flight.iter().rev().find(|(_, job)| job.owner() == Some(owner)).map(|(key, _)| *key)
+        self.in_flight
+            .iter()
+            .filter(|(_, (_, job))| job.owner() == Some(owner))
+            .max_by_key(|(_, (departure, _))| *departure)
+            .map(|(key, _)| *key)
     }
 
     /// The hops that are left for a request of this owner.
     pub(crate) fn hops_left(&self, owner: Owner) -> VecDeque<Hop> {
         self.key_of(owner)
             .and_then(|key| self.in_flight.get(&key))
-            .map(|job| job.hops.clone())
+            .map(|(_, job)| job.hops.clone())
             .unwrap_or_default()
     }
 

@@ -15,6 +15,15 @@ use crate::line::{Line, wall_at};
 use crate::output::Output;
 use crate::snapshot::{AccountId, WakeLeg};
 
+/// Why bindings are refreshed now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WokenBy {
+    /// A push, of a call or not: it is always answered by a REGISTER (RFC 8599 §4.1.3).
+    Push(Option<WakeId>),
+    /// The app is in front again, or the network is another one.
+    Return,
+}
+
 impl UserAgent {
     /// Carries out what one binding wants; true when it wanted anything.
     pub(crate) fn pump_line(&mut self, place: usize) -> bool {
@@ -193,7 +202,7 @@ impl UserAgent {
     }
 
     /// Registers an account on a fresh flow, for a push or because the phone is back.
-    pub(crate) fn wake_line(&mut self, place: usize, wake: Option<WakeId>) {
+    pub(crate) fn wake_line(&mut self, place: usize, by: WokenBy) {
         let (now, push) = (self.now, self.push.clone());
         let Some(line) = self.lines.get_mut(place) else { return };
         let settings = &line.identity().settings;
@@ -203,9 +212,9 @@ impl UserAgent {
         if settings.push().choice != PushChoice::Off && push.is_some() {
             line.registration.set_push(now, push);
         }
-        match wake {
-            Some(wake) => line.registration.wake(now, Some(wake)),
-            None => line.registration.resume(now),
+        match by {
+            WokenBy::Push(wake) => line.registration.wake(now, wake),
+            WokenBy::Return => line.registration.resume(now),
         }
     }
 

@@ -9,6 +9,7 @@ use wakeline_push::{Payload, PayloadKind, PushParameters, WakeId, WakeState};
 use crate::agent::{Life, UserAgent};
 use crate::calling::MOST_CALLS;
 use crate::event::Event;
+use crate::registering::WokenBy;
 use crate::snapshot::{AccountId, CallId, CallPhase, WakeLeg};
 use crate::wakes::Met;
 
@@ -89,7 +90,7 @@ impl UserAgent {
         }
         self.life = Life::Awake;
         for place in 0..self.lines.len() {
-            self.wake_line(place, wake);
+            self.wake_line(place, WokenBy::Push(wake));
         }
     }
 
@@ -173,7 +174,7 @@ impl UserAgent {
         if matches!(self.life, Life::Suspended | Life::Off) {
             self.life = Life::Awake;
             for place in 0..self.lines.len() {
-                self.wake_line(place, None);
+                self.wake_line(place, WokenBy::Return);
             }
         }
     }
@@ -189,7 +190,7 @@ impl UserAgent {
         }
         self.life = Life::Awake;
         for place in 0..self.lines.len() {
-            self.wake_line(place, None);
+            self.wake_line(place, WokenBy::Return);
         }
     }
 
