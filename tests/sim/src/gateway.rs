@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use wakeline_clock::{Time, WallTime};
+use wakeline_push::WakeId;
 use wakeline_registrar::{
     Account, BindingId, Config, Credential, Leg, Loaded, Persist, PushServices, Registrar, StoredBinding,
     StoredWake, Trace, TrustedPeer,
 };
-use wakeline_push::WakeId;
 use wakeline_secret::Secret;
 
 /// The gateway.
@@ -23,7 +23,13 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    pub(crate) fn new(config: Config, users: &[String], seed: [u8; 32], now: Time, wall: WallTime) -> Gateway {
+    pub(crate) fn new(
+        config: Config,
+        users: &[String],
+        seed: [u8; 32],
+        now: Time,
+        wall: WallTime,
+    ) -> Gateway {
         let mut gateway = Gateway {
             registrar: Registrar::new(config.clone(), Loaded::default(), seed, now, wall),
             lives: 1,

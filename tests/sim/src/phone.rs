@@ -129,8 +129,7 @@ impl SimPhone {
     /// When the settings of the scenario cannot work.
     pub(crate) fn start(&mut self, seed: [u8; 32], now: Time, wall: WallTime) {
         let wall = WallTime(wall.0.saturating_add_signed(self.clock_ahead));
-        let configuration =
-            Configuration { accounts: self.accounts.clone(), memory: self.memory.clone() };
+        let configuration = Configuration { accounts: self.accounts.clone(), memory: self.memory.clone() };
         #[expect(clippy::expect_used, reason = "a scenario with bad settings is a bug of the scenario")]
         let agent = UserAgent::new(configuration, seed, now, wall).expect("settings that work");
         self.life = Life::Running(Box::new(agent));

@@ -137,7 +137,8 @@ impl World {
         let Some(phone) = self.phones.iter().position(|phone| phone.token.as_deref() == Some(token)) else {
             return;
         };
-        let start = if self.phones[phone].is_running() { Duration::ZERO } else { self.delivery.process_start };
+        let start =
+            if self.phones[phone].is_running() { Duration::ZERO } else { self.delivery.process_start };
         self.after(start, Happening::PushTaken(phone, payload));
     }
 
@@ -242,7 +243,8 @@ impl World {
             self.note(|| text);
         }
         // Lost datagrams come again by timer; on streams only the way itself takes time.
-        let slack = self.weather.longest() + Duration::from_millis(60)
+        let slack = self.weather.longest()
+            + Duration::from_millis(60)
             + if self.weather.loss > 0 { Duration::from_secs(40) } else { Duration::ZERO };
         self.watch.told(now, phone, self.phones[phone].lives, &event, slack);
         if let (Event::Rings(snapshot), Some(after)) = (&event, self.phones[phone].answers_after) {
@@ -350,9 +352,11 @@ impl World {
             }
             // Every path of this life was a stream that stands: nothing can have been lost.
             let end = End::Phone(phone, self.phones[phone].lives);
-            let sound = self.links.iter().filter(|link| link.end == end).all(|link| {
-                link.transport.is_reliable() && link.state == LinkState::Up
-            });
+            let sound = self
+                .links
+                .iter()
+                .filter(|link| link.end == end)
+                .all(|link| link.transport.is_reliable() && link.state == LinkState::Up);
             if sound {
                 self.watch.violated(self.now, format!("phone {phone} still rings 5 s after the call's end"));
             }

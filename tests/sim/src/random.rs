@@ -150,8 +150,15 @@ fn fault(world: &mut World, entropy: &mut Entropy, phone: usize, at: Duration) {
             }
         }
         11 => {
-            let to = if world.phones[phone].token.is_some() { "sip:bob@sim.example" } else { "sip:mia@sim.example" };
-            world.after(at, Happening::Wish(phone, Command::Dial { account: Default::default(), to: to.into() }));
+            let to = if world.phones[phone].token.is_some() {
+                "sip:bob@sim.example"
+            } else {
+                "sip:mia@sim.example"
+            };
+            world.after(
+                at,
+                Happening::Wish(phone, Command::Dial { account: Default::default(), to: to.into() }),
+            );
         }
         12 => {
             // A stranger's push: a stolen token, or a call that nobody here knows.

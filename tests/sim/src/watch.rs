@@ -47,6 +47,7 @@ pub(crate) struct Watch {
     over: BTreeMap<WakeId, Time>,
     branches: BTreeMap<(WakeId, BindingId), Time>,
     registers_due: BTreeMap<usize, Due>,
+    registered_at: BTreeMap<usize, Time>,
     /// When a phone last told that an ended call is over once more: only a push may make it.
     retold: BTreeMap<usize, Time>,
 }
@@ -69,6 +70,7 @@ impl Watch {
             && let End::Phone(phone, _) = end
         {
             self.registers_due.remove(&phone);
+            self.registered_at.insert(phone, now);
         }
         let of_register = is_register
             || sniff::status(bytes).is_some()
@@ -85,8 +87,7 @@ impl Watch {
             return;
         }
         let (Some(branch), Some(call_id)) = (branch(bytes), sniff::header(bytes, "Call-ID")) else { return };
-        let invite =
-            Invite { call_id: call_id.to_owned(), link, gateway_life, finals: Vec::new() };
+        let invite = Invite { call_id: call_id.to_owned(), link, gateway_life, finals: Vec::new() };
         self.invites.entry(branch).or_insert(invite);
     }
 
@@ -117,6 +118,11 @@ impl Watch {
     /// A phone took a push: it must register soon.
     pub(crate) fn push_taken(&mut self, now: Time, phone: usize) {
         self.retold.insert(phone, now);
+        // Of several pushes at once the later ones join the REGISTER that the first one sent (RFC 8599 §4.1.3 asks for
+        // one): it counts while it may still be on its way.
+        if self.registered_at.get(&phone).is_some_and(|at| now.since(*at) < REGISTER_WITHIN) {
+            return;
+        }
         self.registers_due.entry(phone).or_insert(Due { until: now + REGISTER_WITHIN });
     }
 

@@ -104,7 +104,10 @@ impl World {
         let states = sniff::header(bytes, "X-Wake-State").map(|s| format!(" [{s}]")).unwrap_or_default();
         let arrow = if to_gateway { "->" } else { "<-" };
         self.note(|| {
-            format!("{end:?} {arrow} gw {transport:?}/{} {state:?}: {line} ({cseq}) {call}{states}", gateway_flow.0)
+            format!(
+                "{end:?} {arrow} gw {transport:?}/{} {state:?}: {line} ({cseq}) {call}{states}",
+                gateway_flow.0
+            )
         });
     }
 
@@ -164,9 +167,11 @@ impl World {
             match output {
                 GatewayOutput::Transmit(transmit) => {
                     if let Some(link) = self.by_gateway_flow.get(&transmit.flow).copied() {
-                        // Behind a NAT that forgot, the old name leads nowhere.
                         if self.links[link].gateway_flow == transmit.flow {
                             self.carry(link, false, transmit.bytes);
+                        } else {
+                            // Behind a NAT that forgot, the old name leads nowhere; it was said all the same.
+                            self.watch.answered_by_gateway(self.now, &transmit.bytes);
                         }
                     }
                 }
