@@ -1,5 +1,6 @@
 //! The questions of `sip-resolve`, asked of the system's name servers.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use hickory_resolver::TokioResolver;
@@ -33,7 +34,23 @@ impl Resolver {
     }
 }
 
+/// What is known of `localhost` without asking anybody (RFC 6761 §6.3); a name server may not even be there.
+fn localhost(question: &Question) -> Option<Result<Vec<Record>, LookupFailure>> {
+    let name = question.name.as_str();
+    if name != "localhost" && !name.ends_with(".localhost") {
+        return None;
+    }
+    Some(match question.kind {
+        Kind::Naptr | Kind::Srv => Err(LookupFailure::NotFound),
+        Kind::A => Ok(vec![Record::Address(Ipv4Addr::LOCALHOST.into())]),
+        Kind::Aaaa => Ok(vec![Record::Address(Ipv6Addr::LOCALHOST.into())]),
+    })
+}
+
 async fn look_up(inner: &OnceCell<TokioResolver>, question: &Question) -> Result<Vec<Record>, LookupFailure> {
+    if let Some(known) = localhost(question) {
+        return known;
+    }
     let system = || async { TokioResolver::builder_tokio()?.build() };
     let resolver = inner.get_or_try_init(system).await.map_err(|error| {
         tracing::warn!(%error, "no DNS: the system's configuration cannot be read");
@@ -62,6 +79,7 @@ fn failure(error: &NetError) -> LookupFailure {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "other records were not asked for")]
 fn read(data: &RData) -> Option<Record> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let name = |name: &hickory_resolver::proto::rr::Name| name.to_ascii().trim_end_matches('.').to_owned();
@@ -81,5 +99,22 @@ fn read(data: &RData) -> Option<Record> {
             replacement: name(&naptr.replacement),
         }),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localhost_needs_no_name_server() {
+        let known = |name: &str, kind| localhost(&Question { name: name.to_owned(), kind });
+        let address = |address: std::net::IpAddr| Some(Ok(vec![Record::Address(address)]));
+        assert_eq!(known("localhost", Kind::A), address(Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(known("phone.localhost", Kind::Aaaa), address(Ipv6Addr::LOCALHOST.into()));
+        assert_eq!(known("_sip._udp.localhost", Kind::Srv), Some(Err(LookupFailure::NotFound)));
+        assert_eq!(known("localhost", Kind::Naptr), Some(Err(LookupFailure::NotFound)));
+        assert_eq!(known("localhost.example", Kind::A), None);
+        assert_eq!(known("notlocalhost", Kind::A), None);
     }
 }

@@ -187,10 +187,7 @@ async fn exchange(
 
 /// With early data the handshake goes on while messages are read, so a refused certificate can show itself here.
 fn refusal_in_flight(error: &io::Error) -> FlowFailure {
-    match error.kind() {
-        io::ErrorKind::InvalidData => refusal(error),
-        _ => FlowFailure::ClosedByPeer,
-    }
+    if error.kind() == io::ErrorKind::InvalidData { refusal(error) } else { FlowFailure::ClosedByPeer }
 }
 
 async fn hand_over(
