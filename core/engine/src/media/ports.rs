@@ -113,8 +113,8 @@ mod tests {
         let free = Ports::open(local, None, &mut entropy).unwrap().address().1;
         let first = Ports::open(local, Some(free - 1), &mut entropy).unwrap();
         let second = Ports::open(local, Some(free - 1), &mut entropy).unwrap();
-        assert!(first.address().1 >= free && first.address().1 % 2 == 0);
-        assert!(second.address().1 > first.address().1 && second.address().1 % 2 == 0);
+        assert!(first.address().1 >= free && first.address().1.is_multiple_of(2));
+        assert!(second.address().1 > first.address().1 && second.address().1.is_multiple_of(2));
     }
 
     #[test]
