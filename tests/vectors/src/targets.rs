@@ -171,7 +171,11 @@ pub fn uri(bytes: &[u8]) {
     assert_eq!(owned.as_str(), text);
     let _ = (uri.user_unescaped(), uri.password(), uri.host().to_string(), uri.header("Replaces"));
     if uri.is_sip() {
-        let changed = owned.without_headers().with_param("x-mark", Some("1")).expect("a mark can be set");
+        let Ok(changed) = owned.without_headers().with_param("x-mark", Some("1")) else {
+            // The reader is tolerant of controls beyond ASCII, the writer is not.
+            assert!(text.chars().any(char::is_control), "a mark can be set");
+            return;
+        };
         assert_eq!(changed.view().param("x-mark"), Some("1"));
         assert_eq!(changed.without_param("x-mark").view().param("x-mark"), None);
     }
