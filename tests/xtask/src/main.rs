@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask setup|check|layers|verify|demo|bench|fuzz|wasm`.
+//! The project's own tasks: `cargo xtask setup|check|layers|verify|demo|bench|fuzz|wasm|mobile`.
 //!
 //! Two of them are what a newcomer types: `cargo demo` (the main job, on a fresh machine) and `cargo verify` (every
 //! test). Both install what they need where they may, and say exactly what is missing where they may not.
@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod fuzz;
 mod layers;
+mod mobile;
 mod setup;
 mod shell;
 mod verify;
@@ -22,6 +23,7 @@ usage: cargo xtask TASK [ARGUMENTS]
   layers                                  print who knows whom; fail on an edge that runs up or sideways
   check                                   format, clippy, layers, the imports of the wasm build, licences, documentation
   wasm                                    build the phone's machines for wasm32 and look at what they import
+  mobile                                  type-check the engine for Android and iOS, without their SDKs
   verify [--quick]                        check, and every test there is; ends in a line of counts
   demo [-- ARGUMENTS]                     what `cargo demo` runs: a phone that is not running is woken and takes a call
   bench [NAME]                            the scoreboard, peers measured in the same run
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         "layers" => layers::run(),
         "check" => check::run(),
         "wasm" => wasm::run(),
+        "mobile" => mobile::run(),
         "verify" => verify::run(rest),
         "demo" => demo::run(rest),
         "bench" => demo::bench(rest),

@@ -66,6 +66,12 @@ pub(crate) fn has(program: &str) -> bool {
         .is_some_and(|paths| std::env::split_paths(&paths).any(|folder| folder.join(program).is_file()))
 }
 
+/// The folder of build output; what Debian's compiler builds goes into a folder of its own in it, so that neither
+/// compiler throws the other's work away.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Where tools that we build ourselves are kept: outside the clone, so that the next clone finds them.
 pub(crate) fn cache() -> PathBuf {
     std::env::var_os("WAKELINE_CACHE").map(PathBuf::from).unwrap_or_else(|| {
