@@ -12,9 +12,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// Builds `wakeline-purity` and fails when the module imports anything.
 pub(crate) fn run() -> Result<(), String> {
     setup::ensure(Purpose::Check)?;
-    let folder = std::env::var("CARGO_TARGET_DIR")
-        .map_or_else(|_| shell::root().join("target"), Into::into)
-        .join("cross");
+    let folder = shell::target().join("cross");
     let mut build =
         shell::cargo(&["build", "--quiet", "--release", "-p", "wakeline-purity", "--target", TARGET]);
     // Debian's compiler for browsers brings the source of its own standard library; the host's has no wasm32 part.
