@@ -76,7 +76,13 @@ impl Caller<'_> {
                     | RegistrationPhase::Registering
                     | RegistrationPhase::Suspended => {}
                 },
-                other => self.tell(&other),
+                other @ (Event::Rings(_)
+                | Event::CallChanged(_)
+                | Event::CallEnded(_)
+                | Event::DtmfReceived { .. }
+                | Event::Woken { .. }
+                | Event::OptionsAnswered { .. }
+                | Event::Problem(_)) => self.tell(&other),
             }
         }
     }

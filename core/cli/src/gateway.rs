@@ -57,7 +57,7 @@ fn to_try() -> Result<Config, Failure> {
             password().map_err(|error| Failure::new(Exit::Failed, format!("no randomness: {error}")))?;
         // Said once, to the person who started it: this account lives and dies with the process.
         println!(
-            "account {user}: wakeline phone --serveraddress localhost --username {user} --password {password}"
+            "{user}: wakeline phone --serveraddress 127.0.0.1 --realm localhost --username {user} --password {password}"
         );
         config.account.push(Account {
             user: user.to_owned(),

@@ -1,5 +1,10 @@
 //! From a key to a wish; nothing here touches a terminal or a phone.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "KeyCode is the terminal's enum, and most keys mean nothing"
+)]
+
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use wakeline_user_agent::{AccountId, CallPhase, Command, MuteDirection};
 
@@ -22,7 +27,8 @@ pub(crate) enum Wish {
 }
 
 /// What the keys do, for the last line of the screen.
-pub(crate) const HELP: &str = "d dial  a answer  r decline  h hang up  o hold  m mute  0-9*# keys  \u{2191}\u{2193} choose  l log  q quit";
+pub(crate) const HELP: &str =
+    "d dial a answer r decline h hang up o hold m mute 0-9*# keys \u{2191}\u{2193} choose l log q quit";
 
 /// Takes a key.
 pub(crate) fn press(view: &mut View, key: KeyEvent) -> Wish {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use wakeline_engine::Quality;
-use wakeline_user_agent::{CallId, CallPhase, CallSnapshot, EndedCall, Event, RegistrationSnapshot};
+use wakeline_user_agent::{CallId, CallPhase, CallSnapshot, EndedCall, Event, RegistrationSnapshot, WakeLeg};
 
 use crate::call::one_line;
 
@@ -71,7 +71,7 @@ impl View {
                 self.ended.truncate(ENDED);
             }
             Event::DtmfReceived { digit, .. } => self.say(format!("the far end pressed {digit}")),
-            Event::Woken { leg, .. } => self.say(format!("wake: {leg:?}").to_lowercase()),
+            Event::Woken { leg, .. } => self.say(format!("wake: {}", leg_name(*leg))),
             Event::OptionsAnswered { to, code, .. } => {
                 let answer = code.map_or("no answer".to_owned(), |code| code.to_string());
                 self.say(format!("OPTIONS to {}: {answer}", one_line(to)));
@@ -116,6 +116,20 @@ impl View {
     pub(crate) fn sound(&self) -> Option<&Quality> {
         let current = self.current()?.call;
         self.quality.iter().find(|quality| quality.call == Some(current))
+    }
+}
+
+/// A wake's step in words.
+fn leg_name(leg: WakeLeg) -> &'static str {
+    match leg {
+        WakeLeg::Push => "the push came",
+        WakeLeg::FlowOpen => "connected",
+        WakeLeg::Register => "REGISTER sent",
+        WakeLeg::Registered => "registered",
+        WakeLeg::Invite => "the INVITE came",
+        WakeLeg::Ringing => "180 sent",
+        WakeLeg::Answered => "200 sent",
+        WakeLeg::FirstAudio => "first audio heard",
     }
 }
 
