@@ -87,11 +87,7 @@ impl Bench {
                     assert_eq!(*rings, 1, "one call rings twice (S25)");
                     self.calls.push(call.call);
                 }
-                Event::CallChanged(call) => {
-                    if !self.calls.contains(&call.call) {
-                        self.calls.push(call.call);
-                    }
-                }
+                Event::CallChanged(call) if !self.calls.contains(&call.call) => self.calls.push(call.call),
                 Event::CallEnded(call) => {
                     // A late push for a call that is over is told the same end once more, and no other.
                     let told = self.ended.entry(call.last.call).or_insert_with(|| shown.clone());

@@ -56,7 +56,7 @@ fn parameters(text: &str) {
             None => (pair.trim(), None),
         })
     };
-    let kept: Vec<_> = strip_token_parameters(pairs()).into_iter().collect();
+    let kept: Vec<_> = strip_token_parameters(pairs()).collect();
     assert!(kept.iter().all(|(name, _)| !name.eq_ignore_ascii_case("pn-prid")), "S23");
     let mut found = Vec::new();
     if let Ok(ContactPush::Bound(parameters)) = PushParameters::read(pairs()) {
