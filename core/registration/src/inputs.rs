@@ -8,7 +8,7 @@ use wakeline_sip_auth::Credentials;
 use crate::event::{Cause, PushStatus};
 use crate::memory::OutboundSupport;
 use crate::recovery::Urgency;
-use crate::registration::{After, Goal, Opener, PROVEN, Registration, SLEPT, State, Then};
+use crate::registration::{After, Goal, Opener, PROVEN, Registration, SLEPT, State, Then, UNANSWERED};
 
 impl Registration {
     /// The account is to be registered. Also cuts a wait short.
@@ -134,7 +134,12 @@ impl Registration {
         match &self.state {
             // It will carry the id, or the one after it will.
             State::Opening(_) => self.open(self.bind_goal()),
-            State::Asking(asking) if asking.goal == Goal::Bind && !self.is_fresh(now) => self.renew(now),
+            State::Asking(asking)
+                if asking.goal == Goal::Bind
+                    && (!self.is_fresh(now) || now.since(asking.since) > UNANSWERED) =>
+            {
+                self.renew(now);
+            }
             State::Asking(_) => match self.then {
                 Then::Suspend | Then::Stay => self.then = Then::Stay,
                 Then::Refresh | Then::Remove(_) => {}
@@ -271,6 +276,10 @@ impl Registration {
         }
         match &self.state {
             State::Bound(bound) if bound.id == flow => {
+                let urgency = if self.wakes.is_empty() { Urgency::Ordinary } else { Urgency::Woken };
+                if !self.comes_back(urgency) {
+                    return self.stop(Cause::NoFlow);
+                }
                 let at = self.recovery.after_loss(now, &self.config.recovery, &mut self.entropy);
                 self.state = State::Waiting { at, after: After::LostFlow };
             }

@@ -1,5 +1,6 @@
 //! The machine: its state, its attempts, and what each answer to one leads to.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 
@@ -23,6 +24,8 @@ use crate::recovery::Recovery;
 pub(crate) const WAKES: usize = 8;
 /// A timer that fires later than this slept through: its flow is taken for dead (class S26).
 pub(crate) const SLEPT: Duration = Duration::from_secs(5);
+/// A push that finds a REGISTER unanswered for this long takes its flow for dead: whoever pushes cannot reach us there.
+pub(crate) const UNANSWERED: Duration = Duration::from_secs(3);
 /// A flow that has carried an answer within this time is alive.
 pub(crate) const PROVEN: Duration = Duration::from_secs(15);
 
@@ -88,6 +91,8 @@ pub(crate) struct Asking {
     pub(crate) push: Option<PushParameters>,
     pub(crate) wakes: Vec<WakeId>,
     pub(crate) rounds: u32,
+    /// When it left.
+    pub(crate) since: Time,
 }
 
 /// What the last 2xx granted.
@@ -117,6 +122,8 @@ pub struct Registration {
     pub(crate) binding: Option<Binding>,
     /// The old flow of a binding that is being moved; it ends when the new one is bound.
     pub(crate) leaving: Option<FlowId>,
+    /// Where the registrar saw us, on which flow (RFC 3581 §4).
+    pub(crate) seen: Option<(FlowId, SocketAddr)>,
     /// The token that we want to be woken by.
     pub(crate) push: Option<PushParameters>,
     /// The token that the registrar has.
@@ -178,6 +185,7 @@ impl Registration {
             then: Then::Stay,
             binding: None,
             leaving: None,
+            seen: None,
             // Until the shell says otherwise, the token of before is the one.
             push: memory.push.clone(),
             registered_push: memory.push,
@@ -207,6 +215,13 @@ impl Registration {
             State::Waiting { after: After::LostFlow, .. } => Phase::Registering,
             State::Waiting { after: After::Failure, .. } | State::Stopped => Phase::Failed,
         }
+    }
+
+    /// A flow with the address that the far end of it knows us by, where that is not our own (RFC 3581 §4): for the
+    /// Contact of dialogs.
+    pub fn as_seen(&self, flow: &FlowInfo) -> FlowInfo {
+        let seen = self.seen.filter(|(id, _)| *id == flow.id).map(|(_, address)| address);
+        FlowInfo { local: seen.unwrap_or(flow.local), ..*flow }
     }
 
     /// Whether we shall be woken.
@@ -391,7 +406,7 @@ impl Registration {
         outbound: OutboundUse,
         rounds: u32,
     ) {
-        match self.write(goal, flow, outbound, rounds) {
+        match self.write(now, goal, flow, outbound, rounds) {
             Ok(asking) => {
                 self.recovery.note_sent(now);
                 self.remember();
@@ -407,6 +422,7 @@ impl Registration {
 
     fn write(
         &mut self,
+        now: Time,
         goal: Goal,
         flow: FlowInfo,
         outbound: OutboundUse,
@@ -416,10 +432,20 @@ impl Registration {
             Goal::Bind => self.wanted_push().cloned(),
             Goal::Replace | Goal::Remove | Goal::RemoveAll => None,
         };
-        let contact = BindingContact::new(&self.config, &flow, &self.instance, outbound, push.as_ref())?;
+        let at = self.as_seen(&flow);
+        let contact = BindingContact::new(&self.config, &at, &self.instance, outbound, push.as_ref())?;
         let asked = self.config.expires.max(self.min_expires);
         let (text, expires) = match goal {
-            Goal::Bind => (contact.written(None), Some(asked)),
+            Goal::Bind => {
+                let moved = self.binding.as_ref().filter(|old| {
+                    old.flow == flow.id && outbound_lacks(self.outbound) && old.contact.uri() != contact.uri()
+                });
+                // The address that nobody could reach goes in the same request (RFC 3261 §10.2.2).
+                let old = moved
+                    .map(|old| format!(", {}", old.contact.without_push().written(Some(0))))
+                    .unwrap_or_default();
+                (format!("{}{old}", contact.written(None)), Some(asked))
+            }
             Goal::Replace => match &self.old_contact {
                 Some(old) => (format!("{};expires=0", old.expose()), None),
                 None => (contact.written(Some(0)), None),
@@ -458,7 +484,7 @@ impl Registration {
             wakes: &wakes,
             authorization,
         })?;
-        Ok(Asking { goal, flow, request, contact, expires: asked, push, wakes, rounds })
+        Ok(Asking { goal, flow, request, contact, expires: asked, push, wakes, rounds, since: now })
     }
 
     pub(crate) fn note_wake(&mut self, wake: WakeId) {
@@ -468,6 +494,14 @@ impl Registration {
             }
             self.wakes.push(wake);
         }
+    }
+}
+
+/// Whether the registrar tells bindings apart by their address only.
+pub(crate) fn outbound_lacks(support: OutboundSupport) -> bool {
+    match support {
+        OutboundSupport::Lacking | OutboundSupport::Refused => true,
+        OutboundSupport::Unknown | OutboundSupport::Confirmed => false,
     }
 }
 

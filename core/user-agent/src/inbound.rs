@@ -24,6 +24,13 @@ impl UserAgent {
     ) {
         let id = self.call_of(&request).or_else(|| merges.and_then(|first| self.served.get(&first).copied()));
         if let Some(id) = id {
+            if request.method() == Method::Invite
+                && request.to_tag().is_none()
+                && !self.calls.contains_key(&id)
+            {
+                // The first INVITE of a call that is over, once more: its answer was lost with a flow (row 14).
+                return self.answer_over(key, &request);
+            }
             return self.serve(id, key, flow, &request);
         }
         if request.to_tag().is_some() {
@@ -52,6 +59,16 @@ impl UserAgent {
             // The table of transactions serves these two.
             Method::Ack | Method::Cancel => {}
         }
+    }
+
+    /// An INVITE for a call that is over here gets the answer that ended it.
+    fn answer_over(&mut self, key: ServerKey, invite: &Message) {
+        let wake = invite.from_tag().map(|tag| WakeId::of(invite.call_id(), tag));
+        let code = match wake.map(|wake| self.wakes.meet(wake)) {
+            Some(Met::Over(record)) => record.code.filter(|code| *code >= 400),
+            Some(Met::New | Met::Alive(_)) | None => None,
+        };
+        self.answer_plainly(key, invite, code.unwrap_or(487));
     }
 
     fn call_of(&mut self, request: &Message) -> Option<CallId> {
@@ -87,7 +104,7 @@ impl UserAgent {
                 self.serve(id, key, flow, invite);
             }
             // Ended before its INVITE came (declined, given up): no second ring for the same call.
-            Met::Over(_) => self.answer_plainly(key, invite, 487),
+            Met::Over(_) => self.answer_over(key, invite),
             Met::New if self.calls.len() >= MOST_CALLS => self.answer_plainly(key, invite, 486),
             Met::New => {
                 let Some(contact) = self.contact_for(account, &flow) else {
@@ -159,7 +176,7 @@ impl UserAgent {
     /// Our Contact for a dialog that begins on this flow.
     pub(crate) fn contact_for(&self, account: AccountId, flow: &FlowInfo) -> Option<DialogContact> {
         let line = self.line(account)?;
-        line.identity().contact(flow, line.gruu()).ok()
+        line.identity().contact(&line.registration.as_seen(flow), line.gruu()).ok()
     }
 
     /// The INVITE of a call is here and stands all checks: it rings, or meets what the account wants of it.

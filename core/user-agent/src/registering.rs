@@ -20,8 +20,10 @@ use crate::snapshot::{AccountId, WakeLeg};
 pub(crate) enum WokenBy {
     /// A push, of a call or not: it is always answered by a REGISTER (RFC 8599 §4.1.3).
     Push(Option<WakeId>),
-    /// The app is in front again, or the network is another one.
+    /// The app is in front again.
     Return,
+    /// The network is another one: even a flow that was proven a moment ago is dead.
+    Network,
 }
 
 impl UserAgent {
@@ -215,6 +217,11 @@ impl UserAgent {
         match by {
             WokenBy::Push(wake) => line.registration.wake(now, wake),
             WokenBy::Return => line.registration.resume(now),
+            WokenBy::Network => {
+                line.registration.network_changed(now);
+                // A binding that rested while there was no network rests no longer.
+                line.registration.resume(now);
+            }
         }
     }
 

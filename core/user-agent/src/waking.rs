@@ -190,7 +190,7 @@ impl UserAgent {
         }
         self.life = Life::Awake;
         for place in 0..self.lines.len() {
-            self.wake_line(place, WokenBy::Return);
+            self.wake_line(place, WokenBy::Network);
         }
     }
 
