@@ -184,6 +184,8 @@ impl Watch {
     pub(crate) fn traced(&mut self, now: Time, trace: &Trace) -> bool {
         let Some(wake) = trace.wake else { return false };
         match &trace.leg {
+            // Requests within the dialog carry the same wake: the rule is for the call's set-up.
+            Leg::InviteOut { .. } if self.over.contains_key(&wake) => {}
             Leg::InviteOut { binding, .. } => {
                 if let Some(since) = self.branches.insert((wake, *binding), now) {
                     let since = since.as_millis() - 1_000_000;
