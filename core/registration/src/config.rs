@@ -5,6 +5,7 @@ use wakeline_sip_auth::Credentials;
 use wakeline_sip_message::{Name, OwnedUri};
 
 use crate::recovery::RecoveryTimes;
+use crate::seen::SeenAddress;
 
 /// An account, as far as its registration cares.
 #[derive(Clone, Debug)]
@@ -41,6 +42,10 @@ pub struct AccountConfig {
     pub headers: Vec<(Name, String)>,
     /// How failures are followed by new tries.
     pub recovery: RecoveryTimes,
+    /// Whether they are.
+    pub reregister: Reregister,
+    /// Whether our Contact names the address that the registrar saw (RFC 3581).
+    pub seen_address: SeenAddress,
 }
 
 impl AccountConfig {
@@ -64,8 +69,21 @@ impl AccountConfig {
             routes: Vec::new(),
             headers: Vec::new(),
             recovery: RecoveryTimes::default(),
+            reregister: Reregister::AfterSuccess,
+            seen_address: SeenAddress::WhenCertain,
         }
     }
+}
+
+/// Whether a registration that failed or was lost is tried again by itself. A REGISTER that a waiting call needs always is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reregister {
+    /// No.
+    Never,
+    /// Yes, but an account that never was registered is not tried again after a lasting refusal (403, 404).
+    AfterSuccess,
+    /// Whatever the error was, wrong credentials included; those at the longest interval.
+    Always,
 }
 
 /// Whether RFC 5626 is offered.

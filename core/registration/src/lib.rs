@@ -18,11 +18,13 @@ mod memory;
 mod recovery;
 mod registration;
 mod responses;
+mod seen;
 
 pub use answer::{Gruus, Offer};
-pub use config::{AccountConfig, OutboundUse, PushRefresh};
+pub use config::{AccountConfig, OutboundUse, PushRefresh, Reregister};
 pub use contact::BindingContact;
 pub use event::{Cause, Event, Output, Phase, PushStatus, Registered};
 pub use memory::{OutboundSupport, Remembered};
 pub use recovery::RecoveryTimes;
 pub use registration::Registration;
+pub use seen::SeenAddress;

@@ -8,11 +8,11 @@ use wakeline_secret::Secret;
 use wakeline_sip_message::{Message, Name};
 
 use crate::answer::{Answer, Asked};
-use crate::config::OutboundUse;
+use crate::config::{OutboundUse, Reregister};
 use crate::event::{Cause, Event, PushStatus, Registered};
 use crate::memory::OutboundSupport;
 use crate::recovery::Urgency;
-use crate::registration::{After, Asking, Binding, Goal, Registration, State, Then};
+use crate::registration::{After, Asking, Binding, Goal, Registration, State, Then, outbound_lacks};
 
 /// Requests of one attempt: a stale nonce, an interval too brief, a push refused, … and then it must stand.
 const ROUNDS: u32 = 6;
@@ -84,10 +84,18 @@ impl Registration {
             }
             Err(error) => {
                 // A wrong password does not become right by trying: no hammering (fault F14).
-                self.close(asking.flow.id);
                 match asking.goal {
-                    Goal::Bind | Goal::Replace => self.stop(Cause::Auth(error)),
-                    Goal::Remove | Goal::RemoveAll => self.end_unregistered(),
+                    Goal::Bind | Goal::Replace if self.config.reregister == Reregister::Always => {
+                        self.fail(now, Some(asking), Cause::Auth(error), Urgency::Hopeless, None);
+                    }
+                    Goal::Bind | Goal::Replace => {
+                        self.close(asking.flow.id);
+                        self.stop(Cause::Auth(error));
+                    }
+                    Goal::Remove | Goal::RemoveAll => {
+                        self.close(asking.flow.id);
+                        self.end_unregistered();
+                    }
                 }
             }
         }
@@ -148,6 +156,9 @@ impl Registration {
                     Urgency::Ordinary if !self.wakes.is_empty() => Urgency::Woken,
                     other @ (Urgency::Woken | Urgency::Ordinary | Urgency::Hopeless) => other,
                 };
+                if !self.comes_back(urgency) {
+                    return self.stop(cause);
+                }
                 let at = self.recovery.next_try(
                     now,
                     &self.config.recovery,
@@ -158,6 +169,18 @@ impl Registration {
                 self.state = State::Waiting { at, after: After::Failure };
                 self.events.push_back(Event::Failed { cause, retry_at: Some(at) });
             }
+        }
+    }
+
+    /// Whether another try follows a failure by itself (B-071).
+    pub(crate) fn comes_back(&self, urgency: Urgency) -> bool {
+        match (self.config.reregister, urgency) {
+            // A call waits for us.
+            (_, Urgency::Woken) => true,
+            (Reregister::Never, Urgency::Ordinary | Urgency::Hopeless) => false,
+            (Reregister::AfterSuccess, Urgency::Ordinary) => true,
+            (Reregister::AfterSuccess, Urgency::Hopeless) => self.expires_at.is_some(),
+            (Reregister::Always, Urgency::Ordinary | Urgency::Hopeless) => true,
         }
     }
 
@@ -231,6 +254,7 @@ impl Registration {
             return self.fail(now, Some(asking), cause, Urgency::Hopeless, None);
         }
         self.recovery.succeeded();
+        let seen = self.config.seen_address.learn(&asking.flow, response).map(|at| (asking.flow.id, at));
         if self.push_status != PushStatus::Refused {
             self.push_status = push;
         }
@@ -241,6 +265,14 @@ impl Registration {
                 OutboundSupport::Lacking
             }
         };
+        // Without RFC 5626 the registrar looks for us where our Contact says: where it saw us, and not where we think
+        // that we are. Said once per flow; a NAT that moves us at every request would keep us busy.
+        let news = outbound_lacks(self.outbound)
+            && seen.is_some()
+            && self.seen.is_none_or(|(flow, _)| flow != asking.flow.id);
+        if news {
+            self.seen = seen;
+        }
         let lasts = Duration::from_secs(u64::from(expires));
         self.binding = Some(Binding {
             flow: asking.flow.id,
@@ -275,6 +307,9 @@ impl Registration {
         }));
         if !wakes.is_empty() {
             self.events.push_back(Event::WakeStates(wakes));
+        }
+        if news && self.then == Then::Stay {
+            self.then = Then::Refresh;
         }
         self.follow_up(now, asking.flow);
     }

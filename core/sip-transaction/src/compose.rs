@@ -5,16 +5,20 @@ use core::net::IpAddr;
 use wakeline_flow::{FlowInfo, Transport};
 use wakeline_sip_message::{BuildError, Builder, Message, Method, Name};
 
-use crate::config::SentBy;
+use crate::config::{ReturnPort, SentBy};
 
-/// Puts our Via on top (RFC 3261 §18.1.1), with `rport` (RFC 3581 §3).
+/// Puts our Via on top (RFC 3261 §18.1.1), with `rport` unless it is not wanted (RFC 3581 §3).
 pub(crate) fn with_via(
     request: &Message,
     transport: Transport,
     sent_by: &SentBy,
     branch: &str,
 ) -> Result<Message, BuildError> {
-    let via = format!("SIP/2.0/{} {sent_by};branch={branch};rport", transport.via_token());
+    let rport = match sent_by.return_port() {
+        ReturnPort::Asked => ";rport",
+        ReturnPort::NotAsked => "",
+    };
+    let via = format!("SIP/2.0/{} {sent_by};branch={branch}{rport}", transport.via_token());
     request.edit().prepend(Name::Via, via).finish()
 }
 

@@ -79,17 +79,38 @@ pub enum Merged {
 
 /// Our own address as a Via's sent-by names it (RFC 3261 §18.1.1).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct SentBy(String);
+pub struct SentBy {
+    text: String,
+    rport: ReturnPort,
+}
+
+/// Whether our Via asks for answers to the port that the request came from (RFC 3581 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReturnPort {
+    /// With `rport`, as behind any NAT.
+    Asked,
+    /// Without: for servers that stumble over it.
+    NotAsked,
+}
 
 impl SentBy {
     /// A local address.
     pub fn address(local: SocketAddr) -> SentBy {
-        SentBy(local.to_string())
+        SentBy::name(local.to_string())
     }
 
     /// A name with or without port; for WebSocket a name under `.invalid` (RFC 7118 §5.1).
     pub fn name(name: impl Into<String>) -> SentBy {
-        SentBy(name.into())
+        SentBy { text: name.into(), rport: ReturnPort::Asked }
+    }
+
+    /// The same, with the choice of `rport`; it is asked for by default.
+    pub fn with_return_port(self, rport: ReturnPort) -> SentBy {
+        SentBy { rport, ..self }
+    }
+
+    pub(crate) fn return_port(&self) -> ReturnPort {
+        self.rport
     }
 }
 
@@ -101,7 +122,7 @@ impl From<SocketAddr> for SentBy {
 
 impl fmt::Display for SentBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

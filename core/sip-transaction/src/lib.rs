@@ -22,7 +22,7 @@ mod step;
 mod table;
 mod timer;
 
-pub use config::{Config, Merged, Overload, SentBy, TransactionError};
+pub use config::{Config, Merged, Overload, ReturnPort, SentBy, TransactionError};
 pub use event::{Event, Gauges};
 pub use key::{ClientKey, Key, ServerKey};
 pub use table::Transactions;

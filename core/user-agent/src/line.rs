@@ -5,8 +5,9 @@ use std::time::Duration;
 use wakeline_clock::{Time, WallTime};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, Transport};
-use wakeline_registration::{AccountConfig, Cause, Phase, Registration, Remembered};
+use wakeline_registration::{AccountConfig, Cause, Phase, Registration, Remembered, Reregister, SeenAddress};
 use wakeline_secret::Secret;
+use wakeline_settings::Rport;
 use wakeline_sip_auth::{Asker, AuthError, Credentials, Session};
 use wakeline_sip_message::{Message, Name, OwnedUri, Scheme};
 use wakeline_sip_resolve::Target;
@@ -224,6 +225,17 @@ fn binding_config(identity: &Identity) -> Result<AccountConfig, AccountError> {
             .expires(identity.wants_push(), identity.transports().first() == Some(&Transport::Udp)),
         push_mode: identity.push_mode(),
         headers,
+        reregister: match account.reregister {
+            wakeline_settings::Reregister::Never => Reregister::Never,
+            wakeline_settings::Reregister::AfterSuccess => Reregister::AfterSuccess,
+            wakeline_settings::Reregister::Always => Reregister::Always,
+        },
+        seen_address: match network.rport {
+            Rport::Off | Rport::AskOnly => SeenAddress::Kept,
+            Rport::WhenCertain => SeenAddress::WhenCertain,
+            Rport::Use => SeenAddress::Used,
+            Rport::Always => SeenAddress::Always,
+        },
         ..AccountConfig::new(registrar, address, credentials)
     })
 }

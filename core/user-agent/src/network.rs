@@ -4,13 +4,14 @@ use bytes::Bytes;
 use wakeline_flow::{FlowId, FlowInfo, Hop, Received, Transport};
 use wakeline_sip_message::{Builder, Message, Method, Name};
 use wakeline_sip_resolve::{ResolutionId, ResolveError};
-use wakeline_sip_transaction::{Event as Happened, Key, SentBy, TransactionError};
+use wakeline_sip_transaction::{Event as Happened, Key, ReturnPort, SentBy, TransactionError};
 
 use crate::agent::UserAgent;
 use crate::delivery::{Errand, Job, Owner};
 use crate::event::Event;
 use crate::flows::Due;
 use crate::output::{FlowFailure, Output};
+use crate::snapshot::AccountId;
 
 /// RFC 5626 §4.4.1: a ping is two line ends, and so is the answer one.
 const PING: &[u8] = b"\r\n\r\n";
@@ -66,12 +67,12 @@ impl UserAgent {
             Errand::Edge(account) => self.edge_open(account, flow, job.hops),
             Errand::Dial(call) => self.dial_on(call, flow),
             Errand::Ack(request) => {
-                let sent_by = sent_by(&flow);
+                let sent_by = self.sent_by(job.account, &flow);
                 // An ACK that cannot be written has lost its dialog: the far end's retransmissions end that.
                 let _ = self.transactions.transmit_request(&request, &flow, &sent_by);
             }
             Errand::Request { owner, request } => {
-                let sent_by = sent_by(&flow);
+                let sent_by = self.sent_by(job.account, &flow);
                 let sent = if job.any_size && flow.transport == Transport::Udp {
                     self.transactions.send_of_any_size(self.now, request, &flow, &sent_by)
                 } else {
@@ -100,6 +101,12 @@ impl UserAgent {
                 }
             }
         }
+    }
+
+    /// Our Via on a flow; the account says whether `rport` is asked for (RFC 3581 §3, B-088).
+    fn sent_by(&self, account: AccountId, flow: &FlowInfo) -> SentBy {
+        let asks = self.line(account).is_none_or(|line| line.identity().settings.network().rport.asks());
+        sent_by(flow).with_return_port(if asks { ReturnPort::Asked } else { ReturnPort::NotAsked })
     }
 
     /// No hop is left for a job: whoever waits for it is told.
