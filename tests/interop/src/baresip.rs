@@ -96,6 +96,11 @@ impl Baresip {
         write!(self.control, "{}:{text},", text.len()).expect("baresip takes commands");
     }
 
+    /// Presses one key of the dial pad in the call, and lets it go.
+    pub fn press_key(&mut self, key: &str) {
+        self.command("sndcode", key);
+    }
+
     /// Waits for an event of this type.
     pub fn wait_event(&mut self, kind: &str) -> Value {
         let mut found = None;

@@ -13,6 +13,7 @@ pub const DOMAIN: &str = "sip.test";
 /// A running Kamailio.
 pub struct Kamailio {
     _process: Process,
+    log: std::path::PathBuf,
     /// Its port for UDP and TCP.
     pub port: u16,
     /// Its port for TLS.
@@ -47,20 +48,42 @@ impl Kamailio {
         command.arg("-P").arg(folder.path("kamailio.pid")).current_dir(folder.as_path());
         let process = Process::start(&command, folder, "kamailio.log");
         wait_until("kamailio listens", || std::net::TcpStream::connect(("127.0.0.1", tls_port)).is_ok());
-        Kamailio { _process: process, port, tls_port, authority }
+        let log = folder.path("kamailio.log");
+        Kamailio { _process: process, log, port, tls_port, authority }
     }
 
     /// The webphone parameters of an account here.
     pub fn account<'a>(&self, user: &'a str, transport: &'a str) -> Vec<(&'static str, String)> {
         let port = if transport == "2" { self.tls_port } else { self.port };
-        vec![
+        let mut account = vec![
             ("serveraddress", DOMAIN.to_owned()),
             ("proxyaddress", format!("127.0.0.1:{port}")),
             ("username", user.to_owned()),
             ("password", PASSWORD.to_owned()),
             ("transport", transport.to_owned()),
             ("localip", "127.0.0.1".to_owned()),
-        ]
+        ];
+        if transport == "2" {
+            account.push(("tlsroots", self.authority.display().to_string()));
+        }
+        account
+    }
+
+    /// How many requests of this method have come in, retransmissions and challenged ones included.
+    pub fn requests(&self, method: &str) -> usize {
+        let log = std::fs::read(&self.log).expect("kamailio's log");
+        String::from_utf8_lossy(&log).matches(&format!("interop-request {method} ")).count()
+    }
+
+    /// The Contact URIs that are bound to a user now.
+    pub fn contacts_of(&self, user: &str) -> Vec<String> {
+        let log = std::fs::read(&self.log).expect("kamailio's log");
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let marker = format!("interop-bound {user} ");
+        let Some(last) = log.lines().rev().find_map(|line| line.split_once(marker.as_str())) else {
+            return Vec::new();
+        };
+        last.1.split_whitespace().filter(|uri| uri.starts_with("sip")).map(str::to_owned).collect()
     }
 }
 
@@ -77,6 +100,7 @@ fn configuration(port: u16, tls_port: u16, tls: &str) -> String {
         "usrloc",
         "registrar",
         "auth",
+        "xlog",
         "path",
         "tls",
     ];
@@ -99,6 +123,7 @@ modparam("registrar", "use_path", 1)
 modparam("rr", "append_fromtag", 0)
 
 request_route {{
+  xlog("L_NOTICE", "interop-request $rm $ru\n");
   if (!mf_process_maxfwd_header("10")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
   if (is_method("CANCEL")) {{ if (t_check_trans()) t_relay(); exit; }}
   if (has_totag()) {{
@@ -109,7 +134,13 @@ request_route {{
   t_check_trans();
   if (is_method("REGISTER")) {{
     if (!pv_auth_check("{DOMAIN}", "{PASSWORD}", "0", "0")) {{ auth_challenge("{DOMAIN}", "1"); exit; }}
-    save("location"); exit;
+    save("location");
+    if (reg_fetch_contacts("location", "sip:$tU@{DOMAIN}", "bound")) {{
+      xlog("L_NOTICE", "interop-bound $tU $(ulc(bound=>addr)[*])\n");
+    }} else {{
+      xlog("L_NOTICE", "interop-bound $tU nothing\n");
+    }}
+    exit;
   }}
   if (is_method("INVITE|SUBSCRIBE")) record_route();
   if (!lookup("location")) {{ sl_send_reply("404", "Not Found"); exit; }}

@@ -42,7 +42,7 @@ impl Linphone {
                 "[sip]\nregister_only_when_network_is_up=0\ndefault_proxy=0\nsip_port={sip}\nsip_tcp_port=-1\n\
                  sip_tls_port=-1\nmedia_encryption=none\n\n[rtp]\naudio_rtp_port={rtp}\n\n[net]\nmtu=1300\n\n\
                  [video]\nenabled=0\ncapture=0\ndisplay=0\n\n\
-                 [proxy_0]\nreg_proxy=<sip:{domain}>\nreg_route=<sip:127.0.0.1:{registrar};transport=udp;lr>\n\
+                 [proxy_0]\nreg_proxy=<sip:127.0.0.1:{registrar};transport=udp>\nreg_route=<sip:127.0.0.1:{registrar};transport=udp;lr>\n\
                  reg_identity=sip:{user}@{domain}\nreg_expires=600\nreg_sendregister=1\npublish=0\n\n\
                  [auth_info_0]\nusername={user}\npasswd={password}\nrealm={domain}\n"
             ),

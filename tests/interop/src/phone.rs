@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::kamailio::Kamailio;
 use crate::place::{Folder, PATIENCE, Process};
 
-/// The `wakeline` program, built beside this test.
+/// The `wakeline` program, built beside this test, or beside a program that uses these peers.
 pub fn program() -> PathBuf {
     let test = std::env::current_exe().expect("this test's path");
-    let folder = test.ancestors().nth(2).expect("the target folder").to_owned();
-    let program = folder.join("wakeline");
+    let folders = || test.ancestors().skip(1).take(2);
+    let found = folders().map(|folder| folder.join("wakeline")).find(|program| program.is_file());
+    let program = found.unwrap_or_else(|| folders().last().unwrap_or(&test).join("wakeline"));
     assert!(program.is_file(), "{} is not built: cargo build --release -p wakeline", program.display());
     program
 }
@@ -28,8 +30,23 @@ pub struct Phone {
 }
 
 impl Phone {
+    /// Starts a phone as this user of this registrar, with further flags, and parameters that go before the account's.
+    pub fn at(
+        folder: &Folder,
+        kamailio: &Kamailio,
+        user: &str,
+        transport: &str,
+        flags: &[&str],
+        parameters: &[(&'static str, &str)],
+    ) -> Phone {
+        let mut account = kamailio.account(user, transport);
+        account.retain(|(name, _)| !parameters.iter().any(|(other, _)| other == name));
+        account.extend(parameters.iter().map(|&(name, value)| (name, value.to_owned())));
+        Phone::start(folder, &format!("phone-{user}.log"), &account, flags)
+    }
+
     /// Starts a phone with these webphone parameters and further flags.
-    pub fn start(folder: &Folder, log: &str, parameters: &[(&str, &str)], flags: &[&str]) -> Phone {
+    pub fn start(folder: &Folder, log: &str, parameters: &[(&str, String)], flags: &[&str]) -> Phone {
         let mut command = Command::new(program());
         command.args(["phone", "--headless"]).args(flags);
         for (name, value) in parameters {
@@ -92,16 +109,29 @@ impl Phone {
         self.wait("the end of the call", |event| event["event"] == "call-ended")
     }
 
+    /// What was last said of a call.
+    pub fn latest_call(&mut self, call: u64) -> Value {
+        self.take_in();
+        let said =
+            self.seen.iter().rev().find(|event| event["event"] == "call-changed" && event["call"] == call);
+        said.expect("the call was told of").clone()
+    }
+
+    fn take_in(&mut self) {
+        while let Ok(event) = self.lines.try_recv() {
+            self.seen.push(event);
+        }
+    }
+
     /// How many events so far fit.
-    pub fn count(&self, fits: impl Fn(&Value) -> bool) -> usize {
+    pub fn count(&mut self, fits: impl Fn(&Value) -> bool) -> usize {
+        self.take_in();
         self.seen.iter().filter(|event| fits(event)).count()
     }
 
     /// Forgets what was seen, so that the next wait looks at new events only.
     pub fn forget(&mut self) {
-        while let Ok(event) = self.lines.try_recv() {
-            drop(event);
-        }
+        self.take_in();
         self.seen.clear();
     }
 

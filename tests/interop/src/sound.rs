@@ -43,29 +43,50 @@ pub fn read(path: &Path) -> (u32, Vec<i16>) {
 /// The share of a recording's energy that stands at one frequency, over its loud parts: near 1 for a clean tone.
 pub fn share_at(path: &Path, hertz: f64) -> f64 {
     let (rate, samples) = read(path);
-    let frame = (rate / 10) as usize;
     let (mut at, mut all) = (0.0, 0.0);
-    for piece in samples.chunks_exact(frame) {
-        let energy: f64 = piece.iter().map(|&sample| f64::from(sample).powi(2)).sum();
-        if energy / frame as f64 > 1000.0 * 1000.0 {
-            let angle = |n: usize| n as f64 * hertz * std::f64::consts::TAU / f64::from(rate);
-            let (mut re, mut im) = (0.0, 0.0);
-            for (n, &sample) in piece.iter().enumerate() {
-                re += f64::from(sample) * angle(n).cos();
-                im += f64::from(sample) * angle(n).sin();
-            }
-            at += 2.0 * (re * re + im * im) / frame as f64;
-            all += energy;
-        }
+    for (at_here, all_here) in
+        samples.chunks_exact((rate / 10) as usize).filter_map(|piece| share(piece, rate, hertz))
+    {
+        at += at_here;
+        all += all_here;
     }
     if all == 0.0 { 0.0 } else { at / all }
+}
+
+/// The energy at one frequency and altogether; `None` when it is too quiet to tell.
+fn share(piece: &[i16], rate: u32, hertz: f64) -> Option<(f64, f64)> {
+    let length = piece.len() as f64;
+    let all: f64 = piece.iter().map(|&sample| f64::from(sample).powi(2)).sum();
+    if all / length <= 500.0 * 500.0 {
+        return None;
+    }
+    let angle = |n: usize| n as f64 * hertz * std::f64::consts::TAU / f64::from(rate);
+    let (mut re, mut im) = (0.0, 0.0);
+    for (n, &sample) in piece.iter().enumerate() {
+        re += f64::from(sample) * angle(n).cos();
+        im += f64::from(sample) * angle(n).sin();
+    }
+    Some((2.0 * (re * re + im * im) / length, all))
+}
+
+/// For how many seconds a recording holds mostly this tone.
+pub fn seconds_of(path: &Path, hertz: f64) -> f64 {
+    let (rate, samples) = read(path);
+    let pieces = samples.chunks_exact((rate / 10) as usize);
+    0.1 * pieces.filter(|piece| share(piece, rate, hertz).is_some_and(|(at, all)| at > 0.8 * all)).count()
+        as f64
 }
 
 /// Fails unless the recording holds at least `seconds` of audio that is mostly this tone.
 pub fn assert_heard(path: &Path, hertz: f64, seconds: f64) {
     let (rate, samples) = read(path);
     let length = samples.len() as f64 / f64::from(rate);
-    assert!(length >= seconds, "{}: only {length:.1} s were recorded", path.display());
+    let toned = seconds_of(path, hertz);
+    assert!(
+        toned >= seconds,
+        "{}: {length:.1} s were recorded, {toned:.1} s of them the {hertz} Hz tone",
+        path.display()
+    );
     let share = share_at(path, hertz);
     assert!(
         share > 0.8,
