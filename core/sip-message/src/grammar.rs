@@ -6,6 +6,8 @@ const TOKEN: u8 = 1;
 const SPACE: u8 = 2;
 /// Never in a URI: controls, white space, angle brackets, quotes.
 const NO_URI: u8 = 4;
+/// May stand in an unquoted parameter value: tokens, hosts, and the characters that real peers leave unquoted.
+const VALUE: u8 = 8;
 
 static CLASS: [u8; 256] = {
     let mut class = [0u8; 256];
@@ -23,6 +25,9 @@ static CLASS: [u8; 256] = {
         if b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f) {
             class[byte] |= NO_URI;
         }
+        if b > b' ' && b != 0x7f && !matches!(b, b';' | b',' | b'"') {
+            class[byte] |= VALUE;
+        }
         byte += 1;
     }
     class
@@ -30,6 +35,18 @@ static CLASS: [u8; 256] = {
 
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     CLASS[usize::from(byte)] & TOKEN != 0
+}
+
+/// How many bytes at the start of `text` may stand in a token.
+#[inline]
+pub(crate) fn token_len(text: &[u8]) -> usize {
+    text.iter().position(|byte| CLASS[usize::from(*byte)] & TOKEN == 0).unwrap_or(text.len())
+}
+
+/// How many bytes at the start of `text` may stand in an unquoted parameter value.
+#[inline]
+pub(crate) fn value_len(text: &[u8]) -> usize {
+    text.iter().position(|byte| CLASS[usize::from(*byte)] & VALUE == 0).unwrap_or(text.len())
 }
 
 /// `token`, not empty.

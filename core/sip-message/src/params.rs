@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Flaw, ParseError};
-use crate::grammar::{find_outside_quotes, is_token_byte, quoted_end, trim, unquote};
+use crate::grammar::{find_outside_quotes, quoted_end, token_len, trim, unquote, value_len};
 
 /// A list of parameters, read as it is walked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -37,9 +37,7 @@ impl<'a> Params<'a> {
             }
             at = skip(at + 1);
             let start = at;
-            while bytes.get(at).is_some_and(|byte| is_token_byte(*byte)) {
-                at += 1;
-            }
+            at += token_len(bytes.get(at..).unwrap_or(&[]));
             if at == start {
                 // `;;` and a last `;` are written by some; they mean nothing.
                 if at == bytes.len() || bytes[at] == b';' {
@@ -54,9 +52,7 @@ impl<'a> Params<'a> {
                     at += quoted_end(&bytes[at..]).ok_or_else(bad)?;
                 } else {
                     let start = at;
-                    while bytes.get(at).is_some_and(|byte| is_value_byte(*byte)) {
-                        at += 1;
-                    }
+                    at += value_len(bytes.get(at..).unwrap_or(&[]));
                     if at == start && !matches!(bytes.get(at), None | Some(b';')) {
                         return Err(bad());
                     }
@@ -96,11 +92,6 @@ impl<'a> Params<'a> {
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
-}
-
-/// What may stand in an unquoted value: tokens, hosts, and the characters that real peers leave unquoted.
-fn is_value_byte(byte: u8) -> bool {
-    byte > b' ' && byte != 0x7f && !matches!(byte, b';' | b',' | b'"')
 }
 
 /// Walks over [`Params`].
