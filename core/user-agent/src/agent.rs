@@ -53,6 +53,8 @@ pub(crate) struct Farewell {
     pub(crate) account: AccountId,
     pub(crate) flow: Option<FlowId>,
     pub(crate) session: Box<wakeline_call::Call>,
+    /// Whatever it still waits for: it is forgotten then (class S14). Twice 64 × T1 is longer than any of its duties.
+    pub(crate) until: Time,
 }
 
 /// The phone. See the crate's head for the run loop.
@@ -175,6 +177,7 @@ impl UserAgent {
         }
         for farewell in self.farewells.values() {
             next = earliest(next, farewell.session.poll_timeout());
+            next = earliest(next, Some(farewell.until));
         }
         next
     }
@@ -235,7 +238,8 @@ impl UserAgent {
             for id in self.call_ids() {
                 moved |= self.pump_call(id);
             }
-            self.farewells.retain(|_, farewell| !farewell.session.is_finished());
+            let now = self.now;
+            self.farewells.retain(|_, farewell| !farewell.session.is_finished() && now < farewell.until);
             while let Some(event) = self.transactions.poll_event() {
                 moved = true;
                 self.transaction_event(event);

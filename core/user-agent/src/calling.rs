@@ -1,5 +1,7 @@
 //! Calls of ours: dialling, what their machines want, and what they tell.
 
+use std::time::Duration;
+
 use wakeline_call::{
     Call, Describe, Described, Dial, EndReason, Event as Told, HopFailure, Opening, Output as Wish, RequestId,
 };
@@ -17,6 +19,9 @@ use crate::event::Event;
 use crate::output::{MediaAnswer, MediaEvent, MediaRequest, Way};
 use crate::phone_call::{Machine, MediaView, PhoneCall};
 use crate::snapshot::{AccountId, CallId, CallPhase, Direction, WakeLeg};
+
+/// For how long an ended call may still be kept: twice 64 × T1 (RFC 3261 §13.3.1.4).
+const LONGEST_FAREWELL: Duration = Duration::from_secs(64);
 
 /// Calls at once, ended ones that still wait for a last message included (class S14).
 pub(crate) const MOST_CALLS: usize = 32;
@@ -485,7 +490,9 @@ impl UserAgent {
                     self.wakes.end(wake, ended.clone(), self.now);
                 }
                 if let Machine::Session(session) = call.machine {
-                    self.farewells.insert(id, Farewell { account: call.account, flow: call.flow, session });
+                    let until = self.now + LONGEST_FAREWELL;
+                    self.farewells
+                        .insert(id, Farewell { account: call.account, flow: call.flow, session, until });
                 }
                 self.tell(Event::CallEnded(ended));
                 self.after_call();

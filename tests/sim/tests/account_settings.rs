@@ -61,7 +61,7 @@ fn b136_calls_are_forwarded_always_and_when_nobody_answers() {
         &[("callforwardonnoanswer", "eve"), ("callforwardonnoanswertimeout", "5")],
     ] {
         let mut world = world(parameters);
-        world.phones[2].answers = true;
+        world.phones[2].answers_after = Some(Duration::from_millis(300));
         dial(&mut world, 0);
         assert!(
             world.run_until(12 * S, |world| world.has_call(2, CallPhase::Established)),
@@ -111,6 +111,6 @@ fn a_suspended_phone_sends_nothing_for_a_day_and_is_woken_with_one_register() {
         "{:#?}",
         world.phones[1].told
     );
-    let registers = world.wire[before..].iter().filter(|(_, bytes)| bytes.starts_with(b"REGISTER")).count();
+    let registers = world.wire[before..].iter().filter(|seen| seen.bytes.starts_with(b"REGISTER")).count();
     assert_eq!((registers, world.pushes.len()), (1, 1));
 }
