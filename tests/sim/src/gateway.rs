@@ -39,15 +39,20 @@ impl Gateway {
             wakes: BTreeMap::new(),
             users: users.to_vec(),
         };
-        gateway.add_accounts(now);
+        for account in gateway.accounts() {
+            gateway.registrar.put_account(now, account);
+        }
         gateway
     }
 
-    fn add_accounts(&mut self, now: Time) {
-        for user in self.users.clone() {
-            let credential = Credential::Password(Secret::from("secret"));
-            self.registrar.put_account(now, Account { user, domain: "sim.example".into(), credential });
-        }
+    fn accounts(&self) -> Vec<Account> {
+        let credential = || Credential::Password(Secret::from("secret"));
+        let account = |user: &String| Account {
+            user: user.clone(),
+            domain: "sim.example".into(),
+            credential: credential(),
+        };
+        self.users.iter().map(account).collect()
     }
 
     /// Takes note of what is to survive.
@@ -66,12 +71,11 @@ impl Gateway {
         let loaded = Loaded {
             bindings: self.bindings.values().cloned().collect(),
             wakes: self.wakes.values().cloned().collect(),
-            ..Loaded::default()
+            accounts: self.accounts(),
         };
         self.registrar = Registrar::new(self.config.clone(), loaded, seed, now, wall);
         self.registrar.import_nonces(nonces);
         self.lives += 1;
-        self.add_accounts(now);
     }
 
     /// How often this leg was reached.

@@ -117,6 +117,7 @@ impl World {
             return;
         }
         self.phones[phone].pace = Pace::Runs;
+        self.watch.thawed(self.now, phone);
         for happening in self.waiting.remove(&phone).unwrap_or_default() {
             self.to_phone(happening);
         }
@@ -191,6 +192,11 @@ impl World {
                 Input::Received(Received { flow: info, bytes })
             }
             Happening::Opened(_) if state.reaches_phone() => Input::Opened(info),
+            // A connection that is never answered times out, as the I/O has it.
+            Happening::Opened(_) if state == LinkState::Silent => {
+                self.after(Duration::from_secs(4), Happening::Refused(link));
+                return;
+            }
             Happening::Refused(_) => {
                 self.links[link].state = LinkState::Closed;
                 Input::Closed { flow: phone_flow, failure: FlowFailure::Unreachable }

@@ -48,6 +48,7 @@ pub(crate) struct Watch {
     branches: BTreeMap<(WakeId, BindingId), Time>,
     registers_due: BTreeMap<usize, Due>,
     registered_at: BTreeMap<usize, Time>,
+    thawed: BTreeMap<usize, Time>,
     /// When a phone last told that an ended call is over once more: only a push may make it.
     retold: BTreeMap<usize, Time>,
 }
@@ -131,6 +132,11 @@ impl Watch {
         self.registers_due.remove(&phone);
     }
 
+    /// A frozen phone runs again.
+    pub(crate) fn thawed(&mut self, now: Time, phone: usize) {
+        self.thawed.insert(phone, now);
+    }
+
     /// A phone's process is gone with all its calls.
     pub(crate) fn killed(&mut self, phone: usize) {
         self.excused(phone);
@@ -153,7 +159,9 @@ impl Watch {
                     if rings > 1 {
                         self.violated(now, format!("phone {phone} rings {rings} times for one wake"));
                     }
-                    if self.over.get(&wake).is_some_and(|over| now > *over + slack) {
+                    // A process that was frozen reads INVITE and CANCEL in one go, in order.
+                    let thawed = self.thawed.get(&phone) == Some(&now);
+                    if !thawed && self.over.get(&wake).is_some_and(|over| now > *over + slack) {
                         self.violated(now, format!("phone {phone} rings for a call that is over"));
                     }
                 }
