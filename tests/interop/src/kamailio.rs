@@ -127,7 +127,11 @@ request_route {{
   if (!mf_process_maxfwd_header("10")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
   if (is_method("CANCEL")) {{ if (t_check_trans()) t_relay(); exit; }}
   if (has_totag()) {{
-    if (loose_route()) {{ t_relay(); exit; }}
+    if (loose_route()) {{
+      # A Contact that is a GRUU leads to us first (RFC 5627).
+      if (uri == myself && is_gruu()) lookup("location");
+      t_relay(); exit;
+    }}
     if (is_method("ACK")) {{ if (t_check_trans()) t_relay(); exit; }}
     sl_send_reply("404", "Not Here"); exit;
   }}

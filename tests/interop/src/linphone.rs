@@ -58,7 +58,7 @@ impl Linphone {
         linphone.command(&play);
         let record = format!("record {}", linphone.heard.display());
         linphone.command(&record);
-        linphone.wait_log("successful");
+        linphone.wait_log("to [LinphoneRegistrationOk]");
         linphone
     }
 

@@ -4,8 +4,14 @@ use std::path::Path;
 
 /// Writes a sine wave as a mono 16-bit WAV file.
 pub fn write_tone(path: &Path, hertz: f64, rate: u32, seconds: u32) {
+    write_tone_on(path, hertz, rate, seconds, 1);
+}
+
+/// The same on this many channels: baresip takes a file only when it has as many as its codec.
+pub fn write_tone_on(path: &Path, hertz: f64, rate: u32, seconds: u32, channels: u16) {
     let samples: Vec<i16> = (0..rate * seconds)
         .map(|n| ((f64::from(n) * hertz * std::f64::consts::TAU / f64::from(rate)).sin() * 12_000.0) as i16)
+        .flat_map(|sample| std::iter::repeat_n(sample, usize::from(channels)))
         .collect();
     let length = u32::try_from(samples.len() * 2).expect("a short file");
     let mut bytes = Vec::with_capacity(samples.len() * 2 + 44);
@@ -14,10 +20,10 @@ pub fn write_tone(path: &Path, hertz: f64, rate: u32, seconds: u32) {
     bytes.extend(b"WAVEfmt ");
     bytes.extend(16_u32.to_le_bytes());
     bytes.extend(1_u16.to_le_bytes());
-    bytes.extend(1_u16.to_le_bytes());
+    bytes.extend(channels.to_le_bytes());
     bytes.extend(rate.to_le_bytes());
-    bytes.extend((rate * 2).to_le_bytes());
-    bytes.extend(2_u16.to_le_bytes());
+    bytes.extend((rate * 2 * u32::from(channels)).to_le_bytes());
+    bytes.extend((2 * channels).to_le_bytes());
     bytes.extend(16_u16.to_le_bytes());
     bytes.extend(b"data");
     bytes.extend(length.to_le_bytes());

@@ -49,7 +49,7 @@ fn pair(
     let folder = Folder::new("baresip");
     let kamailio = Kamailio::start(&folder);
     let says = folder.path("says.wav");
-    sound::write_tone(&says, THEIRS, codec.rate, 60);
+    sound::write_tone_on(&says, THEIRS, codec.rate, 60, if codec.rate == 48000 { 2 } else { 1 });
     let baresip = Baresip::start(
         &folder,
         &Wishes {
