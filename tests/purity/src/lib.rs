@@ -13,24 +13,37 @@ use wakeline_user_agent::{Command, Configuration, Input, Output, UserAgent};
 #[unsafe(no_mangle)]
 pub extern "C" fn register_once() -> u32 {
     let mut settings = Settings::default();
-    for (name, value) in [("serveraddress", "192.0.2.1"), ("username", "mia"), ("password", "secret"), ("transport", "1")] {
+    for (name, value) in
+        [("serveraddress", "192.0.2.1"), ("username", "mia"), ("password", "secret"), ("transport", "1")]
+    {
         settings.set(name, value, Source::Assigned);
     }
     let configuration = Configuration { accounts: vec![settings], ..Configuration::default() };
     let now = Time::from_millis(1);
-    let Ok(mut phone) = UserAgent::new(configuration, [7; 32], now, WallTime(1_800_000_000_000)) else { return 0 };
+    let Ok(mut phone) = UserAgent::new(configuration, [7; 32], now, WallTime(1_800_000_000_000)) else {
+        return 0;
+    };
     phone.handle_command(now, Command::Start);
     let mut sent = 0;
     while let Some(output) = phone.poll_output() {
         match output {
             Output::Open { flow, hop } => {
-                let info = FlowInfo { id: flow, transport: Transport::Tcp, local: ([10, 0, 0, 2], 40_000).into(), remote: hop.remote };
+                let info = FlowInfo {
+                    id: flow,
+                    transport: Transport::Tcp,
+                    local: ([10, 0, 0, 2], 40_000).into(),
+                    remote: hop.remote,
+                };
                 phone.handle_input(now, Input::Opened(info));
             }
             Output::Send(transmit) if transmit.bytes.starts_with(b"REGISTER ") => {
                 sent = u32::try_from(transmit.bytes.len()).unwrap_or(0);
             }
-            Output::Send(_) | Output::Close(_) | Output::Resolve(_) | Output::Media { .. } | Output::Remember { .. } => {}
+            Output::Send(_)
+            | Output::Close(_)
+            | Output::Resolve(_)
+            | Output::Media { .. }
+            | Output::Remember { .. } => {}
         }
     }
     sent
