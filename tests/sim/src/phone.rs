@@ -176,9 +176,9 @@ impl SimPhone {
         let mut ends = Vec::new();
         for (_, event) in &self.told {
             if let Event::CallEnded(ended) = event
-                && !seen.contains(&(ended.last.call, ended.last.external_id.clone()))
+                && !seen.contains(&(ended.last.call, ended.last.external_id))
             {
-                seen.push((ended.last.call, ended.last.external_id.clone()));
+                seen.push((ended.last.call, ended.last.external_id));
                 ends.push(ended.reason.as_str());
             }
         }

@@ -119,7 +119,7 @@ impl World {
         self.phones[phone].pace = Pace::Runs;
         self.watch.thawed(self.now, phone);
         for happening in self.waiting.remove(&phone).unwrap_or_default() {
-            self.to_phone(happening);
+            self.reach_phone(happening);
         }
     }
 
@@ -159,7 +159,8 @@ impl World {
 
     // ---- what reaches a phone --------------------------------------------------------------------------------
 
-    pub(crate) fn to_phone(&mut self, happening: Happening) {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "four of many happenings reach a phone")]
+    pub(crate) fn reach_phone(&mut self, happening: Happening) {
         let link = match &happening {
             Happening::ToPhone(link, _)
             | Happening::Opened(link)

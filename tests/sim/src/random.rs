@@ -42,7 +42,7 @@ fn millis(entropy: &mut Entropy, low: u64, high: u64) -> Duration {
 }
 
 fn draw(seed: u64) -> World {
-    let mut entropy = Entropy::from_number(seed ^ 0x5eed_0f_ca11);
+    let mut entropy = Entropy::from_number(seed ^ 0x005e_ed0f_ca11);
     let callers = 1 + entropy.below(2) as usize;
     let devices = 1 + entropy.below(3) as usize;
     // UDP, TCP, TLS; streams more often, as in life.

@@ -118,7 +118,7 @@ impl World {
 
     // ---- what reaches the gateway ----------------------------------------------------------------------------
 
-    pub(crate) fn to_gateway(&mut self, link: usize, bytes: Bytes) {
+    pub(crate) fn reach_gateway(&mut self, link: usize, bytes: Bytes) {
         if !self.links[link].state.reaches_gateway() {
             return;
         }

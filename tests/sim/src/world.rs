@@ -280,11 +280,11 @@ impl World {
         }
         let (now, wall) = (self.now, self.wall());
         match happening {
-            Happening::ToGateway(link, bytes) => self.to_gateway(link, bytes),
+            Happening::ToGateway(link, bytes) => self.reach_gateway(link, bytes),
             Happening::ToPhone(_, _) | Happening::Opened(_) | Happening::Refused(_) => {
-                self.to_phone(happening)
+                self.reach_phone(happening)
             }
-            Happening::LostByPhone(_) => self.to_phone(happening),
+            Happening::LostByPhone(_) => self.reach_phone(happening),
             Happening::LostByGateway(link) => self.lost_by_gateway(link),
             Happening::PushDone(life, key, result) => {
                 if life == self.gateway.lives {
