@@ -86,7 +86,7 @@ pub(crate) struct AccountFlags {
     /// An account's file; once for each account of a phone that has several
     #[arg(long, value_name = "FILE")]
     pub(crate) account: Vec<PathBuf>,
-    /// A link whose query has wp_<parameter>=value
+    /// A link whose query has wp_PARAMETER=value
     #[arg(long, value_name = "URL")]
     pub(crate) link: Option<String>,
     /// Where the phone remembers nonces and bindings between starts
@@ -130,7 +130,7 @@ pub(crate) struct PhoneFlags {
     /// The JSON lines go over this Unix socket instead
     #[arg(long, value_name = "PATH", requires = "headless")]
     pub(crate) control_socket: Option<PathBuf>,
-    /// The push token: fcm:<project>:<token>
+    /// The push token: fcm:PROJECT:TOKEN
     #[arg(long, value_name = "PROVIDER:PARAM:PRID")]
     pub(crate) push_token: Option<String>,
     /// A push's data as JSON: the phone was started by it, and registers at once
