@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     )?;
     tests("documentation tests", &["--workspace", "--no-fail-fast", "--doc"])?;
     // The simulation is only worth its while optimised; the programs are built for the demo anyway.
-    tests("simulation", &["--release", "-p", "wakeline-sim", "--no-fail-fast", "--", "--include-ignored"])?;
+    tests("simulation", &["--release", "-p", "wakeline-sim", "--no-fail-fast"])?;
     if !quick {
         tests(
             "interop",
