@@ -4,7 +4,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::{Flaw, ParseError};
-use crate::grammar::number;
+use crate::grammar::{find, may_be_name, number};
 
 /// A host of the grammar (RFC 3261 §25.1).
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +32,7 @@ impl<'a> Host<'a> {
         {
             return Ok(Host::V4(address));
         }
-        // Underscores are no part of the grammar, but of many office networks' names.
-        let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        if text.is_empty() || !text.bytes().all(named) {
+        if text.is_empty() || !may_be_name(text.as_bytes()) {
             return Err(bad());
         }
         Ok(Host::Name(text))
@@ -81,7 +79,7 @@ pub(crate) fn host_port(text: &str) -> Result<(Host<'_>, Option<u16>), ParseErro
             let close = rest.find(']').ok_or_else(bad)? + 2;
             text[close..].find(':').map(|at| at + close)
         }
-        None => memchr::memchr(b':', text.as_bytes()),
+        None => find(text.as_bytes(), b':'),
     };
     match colon {
         Some(at) => {

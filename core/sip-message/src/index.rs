@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use memchr::memchr;
 use smallvec::SmallVec;
 
 use crate::error::{Flaw, ParseError, Place};
-use crate::grammar::{is_token, is_token_byte, number, trim};
+use crate::grammar::{find, is_token, is_token_byte, number, trim};
 use crate::limits;
 use crate::message::{Inner, Message};
 use crate::name::{Name, code_of};
@@ -146,12 +147,14 @@ impl Reader {
         let mut bytes = core::mem::take(&mut self.bytes);
         let mut scan = Scan::of(&bytes);
         let stray = scan.stray;
-        let text = &bytes[..scan.head];
-        let foreign = !text.is_ascii() && core::str::from_utf8(text).is_err();
-        if scan.folded || stray || foreign {
-            bytes = tidied(&bytes, scan.head);
-            scan = Scan::of(&bytes);
-        }
+        let head = match ByteString::try_from(bytes.slice(..scan.head)) {
+            Ok(head) if !scan.folded && !stray => head,
+            Ok(_) | Err(_) => {
+                bytes = tidied(&bytes, scan.head);
+                scan = Scan::of(&bytes);
+                ByteString::try_from(bytes.slice(..scan.head)).unwrap_or_default()
+            }
+        };
         if !scan.ended {
             self.flaw(Place::Whole, Flaw::NoEnd);
         }
@@ -169,16 +172,17 @@ impl Reader {
         for line in scan.lines.iter().filter(|line| line.code == CONTENT_LENGTH) {
             self.content_length(&bytes, *line, &mut length);
         }
-        let head = scan.head;
-        let available = bytes.len() - head;
+        let available = bytes.len() - scan.head;
         let body_len = length.unwrap_or(available);
         if body_len > available {
             self.flaw(Place::Body, Flaw::BodyShort);
         }
-        let end = head + body_len.min(available);
-        let body = if end > head { bytes.slice(head..end) } else { Bytes::new() };
+        let end = scan.head + body_len.min(available);
+        let body = if end > scan.head { bytes.slice(scan.head..end) } else { Bytes::new() };
         bytes.truncate(end);
-        Ok(Message { inner: Arc::new(Inner { bytes, body, start, lines: scan.lines, flaw: self.flaw }) })
+        Ok(Message {
+            inner: Arc::new(Inner { bytes, head, body, start, lines: scan.lines, flaw: self.flaw }),
+        })
     }
 
     /// Reads the first line, without its end.
@@ -248,28 +252,36 @@ impl Reader {
 /// Splits `Name : value`; nothing if there is no colon or the name is no token.
 fn header_line(bytes: &[u8], at: usize, end: usize) -> Option<Line> {
     let line = bytes.get(at..end)?;
-    // Names are short: a plain walk to the colon is quicker than calling the vectorised search.
-    let colon = match line.iter().take(24).position(|byte| *byte == b':') {
-        Some(colon) => colon,
-        None => memchr(b':', line)?,
-    };
-    let mut name = &line[..colon];
-    while let Some((b' ' | b'\t', before)) = name.split_last() {
-        name = before;
-    }
+    let colon = find(line, b':')?;
+    let (name, behind) = (trimmed_end(&line[..colon]), &line[colon + 1..]);
     let code = code_of(name);
     if code == 0 && !core::str::from_utf8(name).is_ok_and(is_token) {
         return None;
     }
-    let mut value = at + colon + 1;
-    let mut stop = end;
-    while value < stop && matches!(bytes[value], b' ' | b'\t') {
-        value += 1;
-    }
-    while stop > value && matches!(bytes[stop - 1], b' ' | b'\t') {
-        stop -= 1;
-    }
+    // One space is what nearly every peer writes.
+    let lead = match behind {
+        [b' ', first, ..] if !is_blank(*first) => 1,
+        _ => behind.iter().take_while(|byte| is_blank(**byte)).count(),
+    };
+    let value = at + colon + 1 + lead;
+    let stop = value + trimmed_end(&behind[lead..]).len();
     Some(Line { code, start: at as u16, value: value as u16, end: stop as u16 })
+}
+
+#[inline]
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+#[inline]
+fn trimmed_end(text: &[u8]) -> &[u8] {
+    match text.last() {
+        Some(last) if is_blank(*last) => {
+            let len = text.iter().rposition(|byte| !is_blank(*byte)).map_or(0, |at| at + 1);
+            &text[..len]
+        }
+        Some(_) | None => text,
+    }
 }
 
 /// A copy of the same length whose header has spaces for folds and stray returns, and `?` for bytes that are not

@@ -4,6 +4,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::error::{Flaw, ParseError, Place};
 use crate::grammar::{Commas, trim};
@@ -28,8 +29,10 @@ pub struct Message {
 }
 
 pub(crate) struct Inner {
-    /// Start line, header and body; the header is valid UTF-8 without folds.
+    /// Start line, header and body.
     pub(crate) bytes: Bytes,
+    /// Start line and header: the same memory, without folds.
+    pub(crate) head: ByteString,
     pub(crate) body: Bytes,
     pub(crate) start: Start,
     pub(crate) lines: Lines,
@@ -58,9 +61,7 @@ impl Message {
     }
 
     pub(crate) fn text(&self, span: Span) -> &str {
-        let bytes = self.inner.bytes.get(usize::from(span.from)..usize::from(span.to)).unwrap_or(&[]);
-        crate::grammar::work::done(bytes.len());
-        core::str::from_utf8(bytes).unwrap_or("")
+        self.inner.head.get(usize::from(span.from)..usize::from(span.to)).unwrap_or("")
     }
 
     /// Request or response.
@@ -126,7 +127,12 @@ impl Message {
     }
 
     pub(crate) fn header_ref(&self, name: &Name) -> Option<&str> {
-        self.lines_of(name).next().map(|line| line.value())
+        let code = name.code();
+        if code == 0 {
+            return self.lines_of(name).next().map(|line| line.value());
+        }
+        let line = self.inner.lines.iter().find(|line| line.code == code)?;
+        Some(self.text(Span { from: line.value, to: line.end }))
     }
 
     /// The value of the first line of a header field by its name's text, known or not, long or compact.

@@ -199,49 +199,82 @@ names! {
     XWakeState "X-Wake-State" List;
 }
 
-/// A hash over length, first and last letter spreads the known names well enough that most lookups compare one name.
-const fn slot_of(name: &[u8]) -> usize {
-    let len = name.len();
-    if len == 0 {
-        return 0;
+/// The first and the last eight bytes of a name; a shorter one is filled with zeros. Two words hold every known name of
+/// up to 16 letters whole, which is nearly all.
+const fn words_of(name: &[u8]) -> (u64, u64) {
+    const fn gather(name: &[u8], from: usize, to: usize) -> u64 {
+        let mut word = 0;
+        let mut at = to;
+        while at > from {
+            at -= 1;
+            word = word << 8 | name[at] as u64;
+        }
+        word
     }
-    let first = (name[0] | 0x20) as usize;
-    let last = (name[len - 1] | 0x20) as usize;
-    let middle = (name[len / 2] | 0x20) as usize;
-    (len.wrapping_mul(37) ^ first.wrapping_mul(11) ^ last.wrapping_mul(151) ^ middle.wrapping_mul(67)) & 511
+    if let (Some(head), Some(tail)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (u64::from_le_bytes(*head), u64::from_le_bytes(*tail))
+    } else {
+        (gather(name, 0, name.len()), 0)
+    }
 }
 
-static SLOTS: [u8; 512] = {
-    let mut slots = [0u8; 512];
+/// Spreads the known names, in any case, well enough that most lookups compare one name.
+const fn slot_of(words: (u64, u64), len: usize) -> usize {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    let mixed = (words.0 | CASE) ^ (words.1 | CASE).rotate_left(23) ^ len as u64;
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as usize
+}
+
+/// A known name as a lookup compares it.
+#[derive(Clone, Copy)]
+struct Known {
+    words: (u64, u64),
+    len: usize,
+    code: u8,
+}
+
+static SLOTS: [Known; 512] = {
+    let mut slots = [Known { words: (0, 0), len: 0, code: 0 }; 512];
     let mut code = 1;
     while code < TEXTS.len() {
-        let mut slot = slot_of(TEXTS[code].as_bytes());
-        while slots[slot] != 0 {
+        let name = TEXTS[code].as_bytes();
+        let words = words_of(name);
+        let mut slot = slot_of(words, name.len());
+        while slots[slot].code != 0 {
             slot = (slot + 1) & 511;
         }
-        slots[slot] = code as u8;
+        slots[slot] = Known { words, len: name.len(), code: code as u8 };
         code += 1;
     }
     slots
 };
 
 /// The code of a header name as it stands in a message; 0 when no variant of [`Name`] has it.
+#[inline]
 pub(crate) fn code_of(name: &[u8]) -> u8 {
     if let &[letter] = name {
         let place = (letter | 0x20).wrapping_sub(b'a');
         return if letter.is_ascii_alphabetic() { COMPACT[usize::from(place) % 26] } else { 0 };
     }
-    let mut slot = slot_of(name);
+    let words = words_of(name);
+    let known = &SLOTS[slot_of(words, name.len())];
+    // Nearly every peer writes the usual case, and two equal words are told quicker than equal letters.
+    if known.words.0 == words.0 && known.words.1 == words.1 && known.len == name.len() && name.len() <= 16 {
+        return known.code;
+    }
+    code_in_any_case(name, words)
+}
+
+fn code_in_any_case(name: &[u8], words: (u64, u64)) -> u8 {
+    let mut slot = slot_of(words, name.len());
     // The table has empty slots, so this ends; runs of filled ones are short by the choice of the hash.
     loop {
-        let code = SLOTS[slot];
-        if code == 0 {
+        let known = &SLOTS[slot];
+        if known.code == 0 {
             return 0;
         }
-        // Nearly every peer writes the usual case, and equal bytes are told quicker than equal letters.
-        let text = TEXTS[usize::from(code)].as_bytes();
-        if text == name || text.eq_ignore_ascii_case(name) {
-            return code;
+        if known.len == name.len() && TEXTS[usize::from(known.code)].as_bytes().eq_ignore_ascii_case(name) {
+            return known.code;
         }
         slot = (slot + 1) & 511;
     }
@@ -294,9 +327,9 @@ mod tests {
     #[test]
     fn lookups_meet_few_strangers() {
         let probes = |name: &str| {
-            let mut slot = slot_of(name.as_bytes());
+            let mut slot = slot_of(words_of(name.as_bytes()), name.len());
             let mut count = 1;
-            while TEXTS[usize::from(SLOTS[slot])] != name {
+            while TEXTS[usize::from(SLOTS[slot].code)] != name {
                 slot = (slot + 1) & 511;
                 count += 1;
             }

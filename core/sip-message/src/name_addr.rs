@@ -4,7 +4,7 @@ use core::fmt;
 use std::borrow::Cow;
 
 use crate::error::{BuildError, Flaw, ParseError, Place};
-use crate::grammar::{has_control, is_token, number, quote, quoted_end, trim, unquote};
+use crate::grammar::{find, find2, has_control, is_token, number, quote, quoted_end, trim, unquote};
 use crate::params::Params;
 use crate::uri::{OwnedUri, Uri};
 
@@ -27,7 +27,7 @@ impl<'a> NameAddr<'a> {
             Some(b'"') => quoted_end(bytes).ok_or_else(bad)?,
             _ => 0,
         };
-        let Some(open) = memchr::memchr(b'<', &bytes[name_end..]).map(|at| at + name_end) else {
+        let Some(open) = find(&bytes[name_end..], b'<').map(|at| at + name_end) else {
             return Self::without_brackets(text, name_end);
         };
         let display = trim(&text[..open]);
@@ -35,11 +35,11 @@ impl<'a> NameAddr<'a> {
         if name_end > 0 && !between.is_empty() {
             return Err(bad());
         }
-        if name_end == 0 && memchr::memchr2(b'"', b';', display.as_bytes()).is_some() {
+        if name_end == 0 && find2(display.as_bytes(), b'"', b';').is_some() {
             // `sip:a@b;x="<"` has no brackets of its own.
             return if display.contains('"') { Self::without_brackets(text, 0) } else { Err(bad()) };
         }
-        let close = memchr::memchr(b'>', &bytes[open..]).ok_or_else(bad)? + open;
+        let close = find(&bytes[open..], b'>').ok_or_else(bad)? + open;
         Ok(NameAddr {
             display,
             uri: Uri::parse(&text[open + 1..close])?,
@@ -51,7 +51,7 @@ impl<'a> NameAddr<'a> {
         if name_end > 0 {
             return Err(ParseError::value(Flaw::Syntax));
         }
-        let semicolon = memchr::memchr(b';', text.as_bytes()).unwrap_or(text.len());
+        let semicolon = find(text.as_bytes(), b';').unwrap_or(text.len());
         let uri = Uri::parse(trim(&text[..semicolon]))?;
         // RFC 3261 §20.10: a URI with comma or question mark must stand in brackets.
         if uri.is_sip() && uri.as_str().contains([',', '?']) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Flaw, ParseError};
-use crate::grammar::{find_outside_quotes, quoted_end, token_len, trim, unquote, value_len};
+use crate::grammar::{find, find_outside_quotes, quoted_end, token_len, trim, unquote, value_len};
 
 /// A list of parameters, read as it is walked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -21,6 +21,9 @@ impl<'a> Params<'a> {
     /// Reads `;name=value;flag` (RFC 3261 §25.1, generic-param), with white space around the separators.
     pub fn parse(text: &'a str) -> Result<Self, ParseError> {
         let text = trim(text);
+        if text.is_empty() {
+            return Ok(Params::NONE);
+        }
         crate::grammar::work::done(text.len());
         let bytes = text.as_bytes();
         let bad = || ParseError::value(Flaw::Syntax);
@@ -112,7 +115,7 @@ impl<'a> Iterator for ParamIter<'a> {
             let end = find_outside_quotes(rest.as_bytes(), b';').unwrap_or(rest.len());
             let (one, behind) = rest.split_at(end);
             self.0 = behind;
-            let (name, value) = match memchr::memchr(b'=', one.as_bytes()) {
+            let (name, value) = match find(one.as_bytes(), b'=') {
                 Some(at) => (trim(&one[..at]), Some(trim(&one[at + 1..]))),
                 None => (trim(one), None),
             };

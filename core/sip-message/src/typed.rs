@@ -1,7 +1,7 @@
 //! The header fields of RFC 3261 that nearly every message carries, read when asked for.
 
 use crate::error::{Flaw, ParseError, Place};
-use crate::grammar::{number, split_at_space, trim};
+use crate::grammar::{Commas, number, split_at_space, trim};
 use crate::message::Message;
 use crate::method::Method;
 use crate::name::Name;
@@ -87,7 +87,7 @@ impl Message {
 
     /// The topmost Via (RFC 3261 §20.42).
     pub fn via(&self) -> Result<Via<'_>, ParseError> {
-        let first = self.headers(Name::Via).next();
+        let first = self.header_ref(&Name::Via).and_then(|line| Commas::of(line).next());
         let first = first.ok_or_else(|| ParseError::new(Place::Header(Name::Via), Flaw::Missing))?;
         Via::parse(first).map_err(|error| error.at(Name::Via))
     }
@@ -147,7 +147,13 @@ impl Message {
 
     /// The first Contact, where exactly one is expected (RFC 3261 §8.1.1.8, §12.1).
     pub fn contact(&self) -> Result<Option<NameAddr<'_>>, ParseError> {
-        self.every(Name::Contact, NameAddr::parse).next().transpose()
+        let line = self.header_ref(&Name::Contact).and_then(|line| Commas::of(line).next());
+        let first = match line {
+            // An empty value before the address is passed over, on whichever line it stands.
+            Some("") => self.headers(Name::Contact).find(|value| !value.is_empty()),
+            first => first,
+        };
+        first.map(NameAddr::parse).transpose().map_err(|error| error.at(Name::Contact))
     }
 
     /// Route, topmost first (RFC 3261 §20.34).

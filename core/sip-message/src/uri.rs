@@ -5,7 +5,7 @@ use core::str::FromStr;
 use std::borrow::Cow;
 
 use crate::error::{BuildError, Flaw, ParseError, Place};
-use crate::grammar::{escape, has_control, may_be_uri, unescape};
+use crate::grammar::{escape, find, find2, has_control, may_be_uri, unescape};
 use crate::host::{Host, host_port};
 use crate::params::Params;
 
@@ -154,21 +154,7 @@ impl Parts {
         }
         let bytes = text.as_bytes();
         crate::grammar::work::done(text.len());
-        let colon = memchr::memchr(b':', bytes).ok_or_else(bad)?;
-        let scheme_text = &text[..colon];
-        let scheme = match scheme_text.len() {
-            3 if scheme_text.eq_ignore_ascii_case("sip") => Scheme::Sip,
-            4 if scheme_text.eq_ignore_ascii_case("sips") => Scheme::Sips,
-            3 if scheme_text.eq_ignore_ascii_case("tel") => Scheme::Tel,
-            _ => Scheme::Other,
-        };
-        // RFC 3986 §3.1.
-        let letter = |(at, byte): (usize, u8)| {
-            byte.is_ascii_alphabetic() || at > 0 && (byte.is_ascii_digit() || b"+-.".contains(&byte))
-        };
-        if colon == 0 || !scheme_text.bytes().enumerate().all(letter) {
-            return Err(bad());
-        }
+        let (scheme, colon) = scheme_of(text)?;
         if !may_be_uri(bytes) {
             return Err(bad());
         }
@@ -189,7 +175,7 @@ impl Parts {
         match scheme {
             Scheme::Other => return if start < end { Ok(parts) } else { Err(bad()) },
             Scheme::Tel => {
-                let semicolon = memchr::memchr(b';', &bytes[start..]).map_or(end, |at| at + start);
+                let semicolon = find(&bytes[start..], b';').map_or(end, |at| at + start);
                 if !is_number(&text[start..semicolon]) {
                     return Err(bad());
                 }
@@ -203,9 +189,9 @@ impl Parts {
         }
         let mut at = start;
         // The user may hold `;` and `?` (RFC 4475 §3.1.1.13), so it is looked for first.
-        if let Some(found) = memchr::memchr(b'@', &bytes[start..]) {
+        if let Some(found) = find(&bytes[start..], b'@') {
             let sign = start + found;
-            let user_end = memchr::memchr(b':', &bytes[start..sign]).map_or(sign, |at| at + start);
+            let user_end = find(&bytes[start..sign], b':').map_or(sign, |at| at + start);
             if user_end == start || !escapes_hold(&bytes[start..sign]) {
                 return Err(bad());
             }
@@ -217,7 +203,7 @@ impl Parts {
             }
             at = sign + 1;
         }
-        let host_end = memchr::memchr2(b';', b'?', &bytes[at..]).map_or(end, |found| found + at);
+        let host_end = find2(&bytes[at..], b';', b'?').map_or(end, |found| found + at);
         let (host, port) = host_port(&text[at..host_end])?;
         parts.port = port;
         let host_len = match (host, port) {
@@ -225,11 +211,11 @@ impl Parts {
             (_, Some(_)) => text[at..host_end].rfind(':').unwrap_or(host_end - at),
         };
         parts.host = span(at, at + host_len);
-        let question = memchr::memchr(b'?', &bytes[host_end..]).map_or(end, |found| found + host_end);
+        let question = find(&bytes[host_end..], b'?').map_or(end, |found| found + host_end);
         Params::parse(&text[host_end..question])?;
         parts.params = span(host_end, question);
         if question < end {
-            if memchr::memchr(b'@', &bytes[question..]).is_some() || !escapes_hold(&bytes[question..]) {
+            if find(&bytes[question..], b'@').is_some() || !escapes_hold(&bytes[question..]) {
                 return Err(bad());
             }
             parts.headers = span(question + 1, end);
@@ -238,10 +224,38 @@ impl Parts {
     }
 }
 
+/// The scheme and the place of its colon.
+fn scheme_of(text: &str) -> Result<(Scheme, usize), ParseError> {
+    let bytes = text.as_bytes();
+    match bytes {
+        [b's', b'i', b'p', b':', ..] => return Ok((Scheme::Sip, 3)),
+        [b's', b'i', b'p', b's', b':', ..] => return Ok((Scheme::Sips, 4)),
+        _ => {}
+    }
+    let colon = find(bytes, b':').ok_or_else(bad)?;
+    let scheme = &bytes[..colon];
+    // RFC 3986 §3.1.
+    let letter = |(at, byte): (usize, &u8)| {
+        byte.is_ascii_alphabetic() || at > 0 && (byte.is_ascii_digit() || b"+-.".contains(byte))
+    };
+    if colon == 0 || !scheme.iter().enumerate().all(letter) {
+        return Err(bad());
+    }
+    let known = [(&b"sip"[..], Scheme::Sip), (b"sips", Scheme::Sips), (b"tel", Scheme::Tel)];
+    let found = known.iter().find(|(name, _)| scheme.eq_ignore_ascii_case(name));
+    Ok((found.map_or(Scheme::Other, |(_, scheme)| *scheme), colon))
+}
+
 /// Whether every `%` is followed by two hexadecimal digits.
 fn escapes_hold(bytes: &[u8]) -> bool {
-    memchr::memchr_iter(b'%', bytes)
-        .all(|at| bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
+    let mut rest = bytes;
+    while let Some(at) = find(rest, b'%') {
+        match rest.get(at + 1..at + 3) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => rest = &rest[at + 3..],
+            Some(_) | None => return false,
+        }
+    }
+    true
 }
 
 /// RFC 3966 §3: global or local number digits with visual separators.

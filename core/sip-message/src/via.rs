@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use wakeline_flow::Transport;
 
 use crate::error::{Flaw, ParseError};
-use crate::grammar::{is_token, number, trim};
+use crate::grammar::{find, find2, is_token, number, trim};
 use crate::host::{Host, host_port};
 use crate::params::Params;
 
@@ -30,8 +30,12 @@ impl<'a> Via<'a> {
         let bad = || ParseError::value(Flaw::Syntax);
         let text = trim(text);
         crate::grammar::work::done(text.len());
-        let (name, rest) = text.split_once('/').ok_or_else(bad)?;
-        let (version, rest) = rest.split_once('/').ok_or_else(bad)?;
+        let cut = |text: &'a str| {
+            let slash = find(text.as_bytes(), b'/')?;
+            Some((&text[..slash], &text[slash + 1..]))
+        };
+        let (name, rest) = cut(text).ok_or_else(bad)?;
+        let (version, rest) = cut(rest).ok_or_else(bad)?;
         if !trim(name).eq_ignore_ascii_case("SIP") {
             return Err(bad());
         }
@@ -40,12 +44,12 @@ impl<'a> Via<'a> {
             return Err(bad());
         }
         let rest = trim(rest);
-        let space = memchr::memchr2(b' ', b'\t', rest.as_bytes()).ok_or_else(bad)?;
+        let space = find2(rest.as_bytes(), b' ', b'\t').ok_or_else(bad)?;
         let (transport, rest) = rest.split_at(space);
         if !is_token(transport) {
             return Err(bad());
         }
-        let semicolon = memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len());
+        let semicolon = find(rest.as_bytes(), b';').unwrap_or(rest.len());
         let sent_by = trim(&rest[..semicolon]);
         let (host, port) = host_port(sent_by)?;
         Ok(Via {
