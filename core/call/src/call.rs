@@ -456,6 +456,12 @@ impl Call {
         }
     }
 
+    /// The announced call turned out to be another account's; said before its INVITE is handed in.
+    pub fn belongs_to(&mut self, config: Config, contact: DialogContact) {
+        self.cx.config = config;
+        self.cx.contact = contact;
+    }
+
     /// The answer to [`Output::Authorize`]: header lines to add, or nothing if the challenge is not to be answered.
     pub fn authorize(&mut self, now: Time, id: RequestId, headers: Option<Vec<(Name, String)>>) {
         let cx = &mut self.cx;

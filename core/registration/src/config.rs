@@ -4,6 +4,7 @@ use wakeline_push::PushMode;
 use wakeline_sip_auth::Credentials;
 use wakeline_sip_message::{Name, OwnedUri};
 
+use crate::instance::Instance;
 use crate::recovery::RecoveryTimes;
 use crate::seen::SeenAddress;
 
@@ -24,8 +25,8 @@ pub struct AccountConfig {
     pub contact_parameters: Vec<(String, Option<String>)>,
     /// Who we are.
     pub credentials: Credentials,
-    /// Our instance, `urn:uuid:…` (RFC 5626 §4.1); one is drawn and remembered when absent.
-    pub instance: Option<String>,
+    /// The installation's name (RFC 5626 §4.1), the same for all of its accounts; one is drawn and remembered when absent.
+    pub instance: Option<Instance>,
     /// Which of an instance's flows this is (RFC 5626 §4.2).
     pub reg_id: u32,
     /// Whether RFC 5626 is offered.

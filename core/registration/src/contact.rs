@@ -9,6 +9,7 @@ use wakeline_secret::Secret;
 use wakeline_sip_message::{BuildError, Name, OwnedUri, Scheme, check_value};
 
 use crate::config::{AccountConfig, OutboundUse, PushRefresh};
+use crate::instance::Instance;
 
 /// A Contact that may carry push parameters. It can be made and written only here, into a REGISTER; the Contact of a
 /// dialog is another type that refuses them (RFC 8599 §4.1).
@@ -26,7 +27,7 @@ impl BindingContact {
     pub(crate) fn new(
         config: &AccountConfig,
         flow: &FlowInfo,
-        instance: &str,
+        instance: &Instance,
         outbound: OutboundUse,
         push: Option<&PushParameters>,
     ) -> Result<BindingContact, BuildError> {

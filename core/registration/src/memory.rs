@@ -5,6 +5,8 @@ use wakeline_clock::WallTime;
 use wakeline_push::PushParameters;
 use wakeline_sip_auth::SessionMemory;
 
+use crate::instance::Instance;
+
 /// Whether the registrar speaks RFC 5626.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum OutboundSupport {
@@ -27,8 +29,8 @@ pub struct Remembered {
     pub call_id: String,
     /// The last one used.
     pub cseq: u32,
-    /// `urn:uuid:…`
-    pub instance: String,
+    /// The installation's name.
+    pub instance: Instance,
     /// Cached challenges.
     pub session: SessionMemory,
     /// The token that was registered last.

@@ -17,6 +17,7 @@ use crate::compose::{Draft, register};
 use crate::config::{AccountConfig, OutboundUse};
 use crate::contact::BindingContact;
 use crate::event::{Cause, Event, Output, Phase, PushStatus};
+use crate::instance::Instance;
 use crate::memory::{OutboundSupport, Remembered};
 use crate::recovery::Recovery;
 
@@ -114,7 +115,7 @@ pub struct Registration {
     pub(crate) call_id: String,
     pub(crate) from_tag: String,
     pub(crate) cseq: u32,
-    pub(crate) instance: String,
+    pub(crate) instance: Instance,
     pub(crate) min_expires: u32,
     pub(crate) state: State,
     pub(crate) opener: Opener,
@@ -145,26 +146,10 @@ pub struct Registration {
 impl Registration {
     /// A registration that does nothing yet. `memory` is what a former process was told to remember.
     pub fn new(config: AccountConfig, memory: Option<Remembered>, mut entropy: Entropy) -> Registration {
-        let drawn = |entropy: &mut Entropy| {
-            let bits = (u128::from(entropy.u64()) << 64 | u128::from(entropy.u64()))
-                & !(0xf000 << 64 | 0xc << 60)
-                | 0x4000 << 64
-                | 0x8 << 60;
-            let digits = format!("{bits:032x}");
-            let part = |from: usize, to: usize| digits.get(from..to).unwrap_or("").to_owned();
-            format!(
-                "urn:uuid:{}-{}-{}-{}-{}",
-                part(0, 8),
-                part(8, 12),
-                part(12, 16),
-                part(16, 20),
-                part(20, 32)
-            )
-        };
         let memory = memory.unwrap_or_else(|| Remembered {
             call_id: entropy.token(24),
             cseq: entropy.below(1000),
-            instance: drawn(&mut entropy),
+            instance: Instance::draw(&mut entropy),
             session: Session::new().export(),
             push: None,
             old_contact: None,
@@ -292,8 +277,8 @@ impl Registration {
         self.binding.as_ref()?.flow_timer
     }
 
-    /// Our instance, `urn:uuid:…`.
-    pub fn instance(&self) -> &str {
+    /// Our instance.
+    pub fn instance(&self) -> &Instance {
         &self.instance
     }
 

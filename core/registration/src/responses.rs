@@ -240,7 +240,7 @@ impl Registration {
     fn bound(&mut self, now: Time, wall: WallTime, asking: Asking, response: &Message) {
         let asked = Asked {
             expires: asking.expires,
-            instance: &self.instance,
+            instance: self.instance.as_str(),
             reg_id: self.config.reg_id,
             contact: &asking.contact,
             push: asking.push.as_ref(),

@@ -22,7 +22,7 @@ fn config() -> AccountConfig {
         uri("sip:mia@example.org"),
         Credentials::password("mia", "secret"),
     );
-    config.instance = Some(INSTANCE.into());
+    config.instance = Instance::parse(INSTANCE);
     config
 }
 

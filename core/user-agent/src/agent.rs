@@ -6,6 +6,7 @@ use wakeline_clock::{Time, WallTime, earliest};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, Transmit};
 use wakeline_push::PushParameters;
+use wakeline_registration::Instance;
 use wakeline_secret::Secret;
 use wakeline_settings::Settings;
 use wakeline_sip_resolve::Resolver;
@@ -95,11 +96,18 @@ impl UserAgent {
         wall: WallTime,
     ) -> Result<UserAgent, AccountError> {
         let mut entropy = Entropy::from_seed(seed);
+        let mut outputs = VecDeque::new();
+        let instance = Line::remembered_instance(&configuration.memory).unwrap_or_else(|| {
+            let drawn = Instance::draw(&mut entropy);
+            let record = Secret::new(drawn.to_string());
+            outputs.push_back(Output::Remember { key: Line::INSTANCE_KEY.to_owned(), record });
+            drawn
+        });
         let mut lines = Vec::with_capacity(configuration.accounts.len());
         for (number, settings) in (0_u32..).zip(configuration.accounts) {
             let id = AccountId(number);
             let remembered = configuration.memory.get(&Line::memory_key(id));
-            lines.push(Line::new(Identity::new(id, settings)?, remembered, &mut entropy)?);
+            lines.push(Line::new(Identity::new(id, settings)?, remembered, instance.clone(), &mut entropy)?);
         }
         let mut resolver = Resolver::default();
         if let Some(good) = configuration.memory.get(GOOD_HOPS) {
@@ -126,7 +134,7 @@ impl UserAgent {
             served: BTreeMap::new(),
             options: BTreeMap::new(),
             next_options: 0,
-            outputs: VecDeque::new(),
+            outputs,
             events: VecDeque::new(),
             entropy,
         })

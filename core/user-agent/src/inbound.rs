@@ -98,9 +98,7 @@ impl UserAgent {
             // The push came first: this is the INVITE that it announced.
             Met::Alive(id) => {
                 self.wake_step(id, WakeLeg::Invite);
-                if let Some(call) = self.calls.get_mut(&id) {
-                    call.account = account;
-                }
+                self.belongs_to(id, account, &flow);
                 self.serve(id, key, flow, invite);
             }
             // Ended before its INVITE came (declined, given up): no second ring for the same call.
@@ -124,6 +122,20 @@ impl UserAgent {
                 }
                 self.wakes.begin(wake, id, self.now);
                 self.wake_step(id, WakeLeg::Invite);
+            }
+        }
+    }
+
+    /// The INVITE of an announced call says whose call it is: a push need not name the account, or names it wrongly
+    /// (row 25). It is that account's from now on, with its settings and its Contact.
+    fn belongs_to(&mut self, id: CallId, account: AccountId, flow: &FlowInfo) {
+        let other = |call: &&mut PhoneCall| call.account != account && call.phase == CallPhase::Announced;
+        let Some(contact) = self.contact_for(account, flow) else { return };
+        let Some(config) = self.line(account).map(|line| line.identity().call_config(true)) else { return };
+        if let Some(call) = self.calls.get_mut(&id).filter(other) {
+            call.account = account;
+            if let Some(session) = call.session() {
+                session.belongs_to(config, contact);
             }
         }
     }

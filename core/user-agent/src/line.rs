@@ -1,11 +1,14 @@
 //! An account at work: its identity, its binding, its nonces and the flow to its edge.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wakeline_clock::{Time, WallTime};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, Transport};
-use wakeline_registration::{AccountConfig, Cause, Phase, Registration, Remembered, Reregister, SeenAddress};
+use wakeline_registration::{
+    AccountConfig, Cause, Instance, Phase, Registration, Remembered, Reregister, SeenAddress,
+};
 use wakeline_secret::Secret;
 use wakeline_settings::Rport;
 use wakeline_sip_auth::{Asker, AuthError, Credentials, Session};
@@ -38,15 +41,24 @@ impl Line {
         format!("account-{}", account.0)
     }
 
+    /// Under this key the installation's name is remembered.
+    pub(crate) const INSTANCE_KEY: &str = "instance";
+
+    /// The name that this installation has had so far. RFC 5626 §4.1: one, whatever the number of accounts.
+    pub(crate) fn remembered_instance(memory: &BTreeMap<String, Secret>) -> Option<Instance> {
+        memory.get(Line::INSTANCE_KEY).and_then(|record| Instance::parse(record.expose()))
+    }
+
     /// A line that does nothing yet.
     pub(crate) fn new(
         identity: Identity,
         remembered: Option<&Secret>,
+        instance: Instance,
         entropy: &mut Entropy,
     ) -> Result<Line, AccountError> {
         // A record that cannot be read was written by another version, or damaged: starting anew costs one round trip.
         let memory = remembered.and_then(|record| serde_json::from_str::<Remembered>(record.expose()).ok());
-        let registration = Registration::new(binding_config(&identity)?, memory, entropy.fork());
+        let registration = Registration::new(binding_config(&identity, instance)?, memory, entropy.fork());
         Ok(Line { identity, registration, auth: Session::new(), failure: None, edge_flow: None })
     }
 
@@ -138,6 +150,14 @@ impl Line {
         }
     }
 
+    /// Whether the registrar may tell something: it has answered, or a REGISTER is on its way.
+    pub(crate) fn reaches_its_registrar(&self) -> bool {
+        match self.registration.phase() {
+            Phase::Registered | Phase::Registering => true,
+            Phase::Idle | Phase::Suspended | Phase::Failed => false,
+        }
+    }
+
     /// The public GRUU of this instance (RFC 5627), for the Contact of dialogs.
     pub(crate) fn gruu(&self) -> Option<&str> {
         self.registration.gruus().public.as_deref()
@@ -205,7 +225,7 @@ impl Line {
 }
 
 /// What the registration is told of an account.
-fn binding_config(identity: &Identity) -> Result<AccountConfig, AccountError> {
+fn binding_config(identity: &Identity, instance: Instance) -> Result<AccountConfig, AccountError> {
     let settings = &identity.settings;
     let (account, network) = (settings.account(), settings.network());
     let broken = || AccountError::Address(identity.id.0, identity.address.clone());
@@ -217,6 +237,7 @@ fn binding_config(identity: &Identity) -> Result<AccountConfig, AccountError> {
     let mut headers = vec![(Name::UserAgent, identity.user_agent())];
     headers.extend(identity.header_fields());
     Ok(AccountConfig {
+        instance: Some(instance),
         display_name: account.display_name.clone(),
         contact_user: identity.contact_user.clone(),
         contact_uri_parameters: network.contact_uri_parameters,

@@ -93,7 +93,7 @@ impl UserAgent {
                 }
             }
             // Not a change of the binding.
-            Told::WakeStates(states) => return self.wake_states(&states),
+            Told::WakeStates(states) => return self.wake_states(account, &states),
         }
         self.registration_changed(account);
     }
@@ -215,7 +215,13 @@ impl UserAgent {
             line.registration.set_push(now, push);
         }
         match by {
-            WokenBy::Push(wake) => line.registration.wake(now, wake),
+            WokenBy::Push(wake) => {
+                line.registration.wake(now, wake);
+                let account = line.identity().id;
+                if let Some(wake) = wake {
+                    self.wakes.asked(wake, account);
+                }
+            }
             WokenBy::Return => line.registration.resume(now),
             WokenBy::Network => {
                 line.registration.network_changed(now);

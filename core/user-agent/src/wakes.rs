@@ -9,7 +9,7 @@ use std::time::Duration;
 use wakeline_clock::Time;
 use wakeline_push::WakeId;
 
-use crate::snapshot::{CallId, EndedCall, WakeLeg};
+use crate::snapshot::{AccountId, CallId, EndedCall, WakeLeg};
 
 /// For how long an ended wake is remembered: longer than any push can be late (gateway memory 90 s).
 const MEMORY: Duration = Duration::from_secs(180);
@@ -30,8 +30,9 @@ enum Fate {
 struct Wake {
     fate: Fate,
     legs: Vec<WakeLeg>,
-    /// How often the gateway said that it does not know this wake (row 15: twice means that the call is lost).
-    unknown: u8,
+    /// The accounts whose registrars were asked about it, and how often each said that it does not know this wake
+    /// (row 15: twice means that the call is lost).
+    asked: BTreeMap<AccountId, u8>,
 }
 
 /// What a push meets.
@@ -64,7 +65,7 @@ impl Wakes {
     /// A call belongs to this wake from now on.
     pub(crate) fn begin(&mut self, wake: WakeId, call: CallId, now: Time) {
         self.forget_old(now);
-        self.table.insert(wake, Wake { fate: Fate::Alive(call), legs: Vec::new(), unknown: 0 });
+        self.table.insert(wake, Wake { fate: Fate::Alive(call), legs: Vec::new(), asked: BTreeMap::new() });
     }
 
     /// The wake's call is over.
@@ -95,11 +96,25 @@ impl Wakes {
         self.table.iter().filter(pushed).map(|(id, _)| *id).collect()
     }
 
-    /// The gateway does not know this wake; true when that is the second time.
-    pub(crate) fn unknown_again(&mut self, wake: WakeId) -> bool {
+    /// An account's next REGISTER names this wake.
+    pub(crate) fn asked(&mut self, wake: WakeId, account: AccountId) {
+        if let Some(wake) = self.table.get_mut(&wake) {
+            wake.asked.entry(account).or_default();
+        }
+    }
+
+    /// An account's registrar does not know this wake. True when nobody who was asked and can answer does: a push that
+    /// does not say its account is asked about everywhere, and only one registrar can know of it (row 25).
+    pub(crate) fn unknown_to(
+        &mut self,
+        wake: WakeId,
+        account: AccountId,
+        can_answer: impl Fn(AccountId) -> bool,
+    ) -> bool {
         let Some(wake) = self.table.get_mut(&wake) else { return false };
-        wake.unknown = wake.unknown.saturating_add(1);
-        wake.unknown >= 2
+        let told = wake.asked.entry(account).or_default();
+        *told = told.saturating_add(1);
+        wake.asked.iter().all(|(account, told)| *told >= 2 || !can_answer(*account))
     }
 
     fn forget_old(&mut self, now: Time) {

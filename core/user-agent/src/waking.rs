@@ -31,19 +31,22 @@ impl UserAgent {
                     format!("a push could not be read: {error}"),
                     "it was taken as a wish to register",
                 );
-                return self.wake(None);
+                return self.wake(None, None);
             }
         };
-        let account = AccountId(payload.account.unwrap_or(0));
+        let named = payload.account.map(AccountId);
         match payload.kind {
             PayloadKind::Call(wake) => {
                 let wait =
                     payload.ttl.map_or(WAIT, |seconds| Duration::from_secs(seconds.into())).min(LONGEST_WAIT);
-                self.announced(wake, account, wait);
-                self.wake(Some(wake));
+                // Whose call it is the INVITE tells, where the push does not.
+                self.announced(wake, named.unwrap_or_default(), wait);
+                self.wake(Some(wake), named);
             }
             // A foreign server's push: the INVITE will tell which call it is.
-            PayloadKind::ForeignCall { .. } | PayloadKind::Refresh | PayloadKind::Unknown => self.wake(None),
+            PayloadKind::ForeignCall { .. } | PayloadKind::Refresh | PayloadKind::Unknown => {
+                self.wake(None, None);
+            }
         }
     }
 
@@ -83,20 +86,26 @@ impl UserAgent {
         self.changed(id);
     }
 
-    /// Registers every account on a fresh flow, once (RFC 8599 §4.1.3).
-    fn wake(&mut self, wake: Option<WakeId>) {
+    /// Registers every account on a fresh flow, once (RFC 8599 §4.1.3): one token serves all of them (row 25). Only the
+    /// account that the push names tells its registrar of the wake; without a name every account does.
+    fn wake(&mut self, wake: Option<WakeId>, named: Option<AccountId>) {
         if self.life == Life::Stopping {
             return;
         }
         self.life = Life::Awake;
         for place in 0..self.lines.len() {
-            self.wake_line(place, WokenBy::Push(wake));
+            let account = self.lines[place].identity().id;
+            let told = wake.filter(|_| named.is_none_or(|named| named == account));
+            self.wake_line(place, WokenBy::Push(told));
         }
     }
 
-    /// What the gateway says of our wakes.
-    pub(crate) fn wake_states(&mut self, states: &[(WakeId, WakeState)]) {
+    /// What an account's gateway says of our wakes.
+    pub(crate) fn wake_states(&mut self, account: AccountId, states: &[(WakeId, WakeState)]) {
         let now = self.now;
+        let reached = self.lines.iter().filter(|line| line.reaches_its_registrar());
+        let reached: Vec<AccountId> = reached.map(|line| line.identity().id).collect();
+        let can_answer = |account: AccountId| reached.contains(&account);
         for (wake, state) in states {
             let reason = match state {
                 WakeState::Pending => continue,
@@ -107,7 +116,7 @@ impl UserAgent {
                     EndReason::Failed { code: None, why: "the gateway could not deliver the call".into() }
                 }
                 // A gateway that has just started knows nothing yet: asked once more (row 15).
-                WakeState::Unknown if !self.wakes.unknown_again(*wake) => continue,
+                WakeState::Unknown if !self.wakes.unknown_to(*wake, account, can_answer) => continue,
                 WakeState::Unknown => EndReason::NeverArrived,
             };
             let Met::Alive(id) = self.wakes.meet(*wake) else { continue };
