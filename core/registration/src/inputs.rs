@@ -5,19 +5,21 @@ use wakeline_flow::{FlowId, FlowInfo};
 use wakeline_push::{PushParameters, WakeId};
 use wakeline_sip_auth::Credentials;
 
-use crate::event::{Cause, PushStatus};
+use crate::event::{Cause, Output, PushStatus};
 use crate::memory::OutboundSupport;
 use crate::recovery::Urgency;
-use crate::registration::{After, Goal, Opener, PROVEN, Registration, SLEPT, State, Then, UNANSWERED};
+use crate::registration::{
+    After, Goal, Opener, PROVEN, Registration, SLEPT, State, Summons, Then, UNANSWERED,
+};
 
 impl Registration {
     /// The account is to be registered. Also cuts a wait short.
     pub fn start(&mut self, now: Time) {
         match &self.state {
             State::Idle | State::Suspended | State::Waiting { .. } | State::Stopped => {
-                self.open(self.bind_goal());
+                self.open(now, self.bind_goal());
             }
-            State::Opening(_) => self.open(self.bind_goal()),
+            State::Opening(_) => self.keep_opening(now),
             State::Asking(asking) => match (asking.goal, self.then) {
                 (Goal::Remove | Goal::RemoveAll, _) => self.then = Then::Refresh,
                 (Goal::Bind | Goal::Replace, Then::Suspend | Then::Remove(_)) => self.then = Then::Stay,
@@ -43,6 +45,7 @@ impl Registration {
 
     fn remove(&mut self, now: Time, goal: Goal) {
         self.wakes.clear();
+        self.summons = Summons::Answered;
         match &self.state {
             State::Bound(flow) => {
                 let flow = *flow;
@@ -56,9 +59,15 @@ impl Registration {
                 self.end_unregistered();
             }
             State::Idle | State::Stopped | State::Opening(_) | State::Suspended | State::Waiting { .. } => {
-                self.open(goal)
+                self.open(now, goal)
             }
         }
+    }
+
+    /// A binding is wanted on the flow that is being opened, and no rest after it.
+    fn keep_opening(&mut self, now: Time) {
+        self.then = Then::Stay;
+        self.open(now, self.bind_goal());
     }
 
     fn may_be_bound(&self) -> bool {
@@ -66,7 +75,7 @@ impl Registration {
     }
 
     /// The app goes to the background: the flow is closed, the binding stays, nothing ticks (RFC 8599 §4.1.3). A REGISTER
-    /// that is out is waited for.
+    /// that is out is waited for, and so is the flow for one that a push is owed.
     pub fn suspend(&mut self, _now: Time) {
         match &self.state {
             State::Idle | State::Stopped | State::Suspended => {}
@@ -75,6 +84,9 @@ impl Registration {
                 Then::Remove(_) => {}
             },
             State::Opening(Goal::Remove | Goal::RemoveAll) => {}
+            State::Opening(Goal::Bind | Goal::Replace) if self.summons != Summons::Answered => {
+                self.then = Then::Suspend;
+            }
             State::Opening(Goal::Bind | Goal::Replace) | State::Waiting { .. } | State::Bound(_) => {
                 self.drop_flows();
                 self.state = State::Suspended;
@@ -131,9 +143,12 @@ impl Registration {
         if let Some(wake) = wake {
             self.note_wake(wake);
         }
+        if self.summons == Summons::Answered {
+            self.summons = Summons::Owed { given_up: 0 };
+        }
         match &self.state {
             // It will carry the id, or the one after it will.
-            State::Opening(_) => self.open(self.bind_goal()),
+            State::Opening(_) => self.keep_opening(now),
             State::Asking(asking)
                 if asking.goal == Goal::Bind
                     && (!self.is_fresh(now) || now.since(asking.since) > UNANSWERED) =>
@@ -153,20 +168,21 @@ impl Registration {
                 }
             }
             State::Idle | State::Suspended | State::Waiting { .. } | State::Stopped => {
-                self.open(self.bind_goal());
+                self.open(now, self.bind_goal());
             }
         }
     }
 
     /// Starts over on a fresh flow, whatever was under way. A removal stays one.
-    fn renew(&mut self, _now: Time) {
+    fn renew(&mut self, now: Time) {
         match &self.state {
             State::Idle | State::Stopped => {}
-            State::Opening(_) => {}
+            State::Opening(Goal::Remove | Goal::RemoveAll) => {}
+            State::Opening(Goal::Bind | Goal::Replace) => self.keep_opening(now),
             State::Bound(flow) => {
                 // It serves until the new one is bound: an INVITE may still come on it.
                 self.leaving = Some(flow.id);
-                self.open(self.bind_goal());
+                self.open(now, self.bind_goal());
             }
             State::Asking(asking) => {
                 let goal = match (asking.goal, self.then) {
@@ -182,9 +198,9 @@ impl Registration {
                     self.note_wake(wake);
                 }
                 self.then = Then::Stay;
-                self.open(goal);
+                self.open(now, goal);
             }
-            State::Suspended | State::Waiting { .. } => self.open(self.bind_goal()),
+            State::Suspended | State::Waiting { .. } => self.open(now, self.bind_goal()),
         }
     }
 
@@ -219,7 +235,7 @@ impl Registration {
                 self.ask(now, self.bind_goal(), flow);
             }
             // A rotated token must reach the registrar, or no push will find us.
-            State::Suspended => self.open(self.bind_goal()),
+            State::Suspended => self.open(now, self.bind_goal()),
         }
     }
 
@@ -234,7 +250,7 @@ impl Registration {
 
     /// The flow that was asked for is open.
     pub fn flow_opened(&mut self, now: Time, flow: FlowInfo) {
-        self.opener = Opener::Rests;
+        self.flow_settled(now);
         match &self.state {
             State::Opening(goal) => {
                 let goal = *goal;
@@ -250,11 +266,21 @@ impl Registration {
         }
     }
 
-    /// No flow to the edge could be opened, on any hop; or the attempt was given up, as it should be at a suspension and
-    /// a change of network.
+    /// One of the flows that were asked for is there, or never will be.
+    fn flow_settled(&mut self, now: Time) {
+        self.opener = match self.opener {
+            Opener::Asked { flows, .. } if flows > 1 => Opener::Asked { flows: flows - 1, since: now },
+            Opener::Asked { .. } | Opener::Rests => Opener::Rests,
+        };
+    }
+
+    /// A flow to the edge could not be opened, on any hop; or the attempt was given up, as it should be at a suspension
+    /// and a change of network.
     pub fn flow_not_opened(&mut self, now: Time) {
-        self.opener = Opener::Rests;
+        self.flow_settled(now);
         match &self.state {
+            // Another one may still come.
+            State::Opening(_) if self.opener != Opener::Rests => {}
             State::Opening(Goal::Remove | Goal::RemoveAll) => self.end_unregistered(),
             State::Opening(Goal::Bind | Goal::Replace) => {
                 self.fail(now, None, Cause::NoFlow, Urgency::Ordinary, None);
@@ -328,13 +354,24 @@ impl Registration {
                     self.ask(now, self.bind_goal(), flow);
                 }
             }
-            State::Waiting { at, .. } if *at <= now => self.open(self.bind_goal()),
-            State::Waiting { .. }
-            | State::Idle
-            | State::Opening(_)
-            | State::Asking(_)
-            | State::Suspended
-            | State::Stopped => {}
+            State::Waiting { at, .. } if *at <= now => self.open(now, self.bind_goal()),
+            State::Opening(_) => {
+                if self.another_flow_at().is_some_and(|at| at <= now)
+                    && let Opener::Asked { flows, .. } = &mut self.opener
+                {
+                    *flows += 1;
+                    self.outputs.push_back(Output::OpenFlow);
+                }
+            }
+            State::Asking(asking) => {
+                if self.given_up_at(asking).is_some_and(|at| at <= now) {
+                    if let Summons::Owed { given_up } = &mut self.summons {
+                        *given_up += 1;
+                    }
+                    self.renew(now);
+                }
+            }
+            State::Waiting { .. } | State::Idle | State::Suspended | State::Stopped => {}
         }
     }
 

@@ -27,6 +27,14 @@ pub(crate) const WAKES: usize = 8;
 pub(crate) const SLEPT: Duration = Duration::from_secs(5);
 /// A push that finds a REGISTER unanswered for this long takes its flow for dead: whoever pushes cannot reach us there.
 pub(crate) const UNANSWERED: Duration = Duration::from_secs(3);
+/// While a push waits for its REGISTER, another flow is asked for whenever none has opened for this long, [`FLOWS`] in all:
+/// the handshake of the first may have met a path that just died, and whoever pushed waits 5 s.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(2);
+/// See [`HANDSHAKE`].
+pub(crate) const FLOWS: u8 = 3;
+/// While a push waits, a REGISTER without an answer for this long is given up with its flow, the next one after twice that:
+/// Timer F (32 s) is longer than any gateway holds a call.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 /// A flow that has carried an answer within this time is alive.
 pub(crate) const PROVEN: Duration = Duration::from_secs(15);
 
@@ -69,11 +77,25 @@ pub(crate) enum State {
     Stopped,
 }
 
-/// Whether a flow is being opened for us; also after nobody wants it any more.
+/// Whether flows are being opened for us; also after nobody wants them any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Opener {
     Rests,
-    Asked,
+    /// So many, the first since then.
+    Asked {
+        flows: u8,
+        since: Time,
+    },
+}
+
+/// Whether a push still waits for the REGISTER that answers it, and for that one's 200 (RFC 8599 §4.1.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Summons {
+    Answered,
+    /// A REGISTER that stayed unanswered was given up so many times.
+    Owed {
+        given_up: u8,
+    },
 }
 
 /// What a wait follows.
@@ -119,6 +141,7 @@ pub struct Registration {
     pub(crate) min_expires: u32,
     pub(crate) state: State,
     pub(crate) opener: Opener,
+    pub(crate) summons: Summons,
     pub(crate) then: Then,
     pub(crate) binding: Option<Binding>,
     /// The old flow of a binding that is being moved; it ends when the new one is bound.
@@ -167,6 +190,7 @@ impl Registration {
             min_expires: memory.min_expires,
             state: State::Idle,
             opener: Opener::Rests,
+            summons: Summons::Answered,
             then: Then::Stay,
             binding: None,
             leaving: None,
@@ -227,6 +251,12 @@ impl Registration {
             | State::Waiting { .. }
             | State::Stopped => None,
         }
+    }
+
+    /// Whether a flow is awaited. After a suspension it is only for a REGISTER that cannot be left out: the answer to a
+    /// push, or the last one.
+    pub fn awaits_flow(&self) -> bool {
+        matches!(self.state, State::Opening(_))
     }
 
     /// The flow on which a REGISTER waits for its answer.
@@ -297,7 +327,30 @@ impl Registration {
         match &self.state {
             State::Bound(_) => self.binding.as_ref().map(|binding| binding.refresh_at),
             State::Waiting { at, .. } => Some(*at),
-            State::Idle | State::Opening(_) | State::Asking(_) | State::Suspended | State::Stopped => None,
+            State::Opening(_) => self.another_flow_at(),
+            State::Asking(asking) => self.given_up_at(asking),
+            State::Idle | State::Suspended | State::Stopped => None,
+        }
+    }
+
+    /// When the REGISTER that is out is given up because a push waits.
+    pub(crate) fn given_up_at(&self, asking: &Asking) -> Option<Time> {
+        match (self.summons, self.then) {
+            (Summons::Owed { given_up }, Then::Stay | Then::Refresh) => {
+                Some(self.recovery.paced(asking.since + PATIENCE * (1 << given_up.min(3))))
+            }
+            // Whoever goes to sleep or leaves waits for the answer only.
+            (Summons::Owed { .. }, Then::Suspend | Then::Remove(_)) | (Summons::Answered, _) => None,
+        }
+    }
+
+    /// When one more flow is asked for beside those that do not open, because a push waits.
+    pub(crate) fn another_flow_at(&self) -> Option<Time> {
+        match (self.summons, self.opener) {
+            (Summons::Owed { .. }, Opener::Asked { flows, since }) if flows < FLOWS => {
+                Some(since + HANDSHAKE * flows.into())
+            }
+            (Summons::Owed { .. } | Summons::Answered, Opener::Asked { .. } | Opener::Rests) => None,
         }
     }
 
@@ -341,10 +394,10 @@ impl Registration {
     }
 
     /// Asks for a new flow, on which the attempt then starts.
-    pub(crate) fn open(&mut self, goal: Goal) {
-        // One flow at a time: what is being opened serves the newest goal.
+    pub(crate) fn open(&mut self, now: Time, goal: Goal) {
+        // What is being opened serves the newest goal.
         if self.opener == Opener::Rests {
-            self.opener = Opener::Asked;
+            self.opener = Opener::Asked { flows: 1, since: now };
             self.outputs.push_back(Output::OpenFlow);
         }
         self.state = State::Opening(goal);

@@ -12,7 +12,7 @@ use crate::config::{OutboundUse, Reregister};
 use crate::event::{Cause, Event, PushStatus, Registered};
 use crate::memory::OutboundSupport;
 use crate::recovery::Urgency;
-use crate::registration::{After, Asking, Binding, Goal, Registration, State, Then, outbound_lacks};
+use crate::registration::{After, Asking, Binding, Goal, Registration, State, Summons, Then, outbound_lacks};
 
 /// Requests of one attempt: a stale nonce, an interval too brief, a push refused, … and then it must stand.
 const ROUNDS: u32 = 6;
@@ -152,8 +152,9 @@ impl Registration {
             (_, Then::Suspend) => self.state = State::Suspended,
             (_, Then::Remove(_)) => self.end_unregistered(),
             (_, Then::Stay | Then::Refresh) => {
+                let woken = !self.wakes.is_empty() || self.summons != Summons::Answered;
                 let urgency = match urgency {
-                    Urgency::Ordinary if !self.wakes.is_empty() => Urgency::Woken,
+                    Urgency::Ordinary if woken => Urgency::Woken,
                     other @ (Urgency::Woken | Urgency::Ordinary | Urgency::Hopeless) => other,
                 };
                 if !self.comes_back(urgency) {
@@ -190,6 +191,7 @@ impl Registration {
             self.close(leaving);
         }
         self.then = Then::Stay;
+        self.summons = Summons::Answered;
         self.binding = None;
         self.state = State::Stopped;
         self.remember();
@@ -202,6 +204,7 @@ impl Registration {
         }
         self.state = State::Idle;
         self.then = Then::Stay;
+        self.summons = Summons::Answered;
         self.binding = None;
         self.wakes.clear();
         self.registered_push = None;
@@ -293,6 +296,8 @@ impl Registration {
         (self.offer, self.gruus, self.service_route) = (offer, gruus, service_route);
         self.expires_at = Some(WallTime(wall.0.saturating_add(u64::from(expires) * 1000)));
         self.wakes.retain(|wake| !asking.wakes.contains(wake));
+        // A call whose state was not asked for yet is asked for next.
+        self.summons = if self.wakes.is_empty() { Summons::Answered } else { Summons::Owed { given_up: 0 } };
         self.state = State::Bound(asking.flow);
         if let Some(leaving) = self.leaving.take().filter(|leaving| *leaving != asking.flow.id) {
             self.close(leaving);

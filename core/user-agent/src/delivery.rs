@@ -130,10 +130,31 @@ impl Delivery {
         before != self.unsent()
     }
 
-    /// Takes out everything that has not left yet.
-    pub(crate) fn take_unsent(&mut self) -> Vec<Job> {
-        let resolving = std::mem::take(&mut self.resolving).into_values();
-        resolving.chain(std::mem::take(&mut self.waiting).into_values().flatten()).collect()
+    /// Takes out everything that has not left yet, but for the flows that these accounts wait for.
+    pub(crate) fn take_unsent(&mut self, but_edges_of: &[AccountId]) -> Vec<Job> {
+        let stays =
+            |job: &Job| matches!(&job.errand, Errand::Edge(account) if but_edges_of.contains(account));
+        let mut taken = Vec::new();
+        for (id, job) in std::mem::take(&mut self.resolving) {
+            if stays(&job) {
+                self.resolving.insert(id, job);
+            } else {
+                taken.push(job);
+            }
+        }
+        for (flow, jobs) in std::mem::take(&mut self.waiting) {
+            let (kept, given_up): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(&stays);
+            taken.extend(given_up);
+            if !kept.is_empty() {
+                self.waiting.insert(flow, kept);
+            }
+        }
+        taken
+    }
+
+    /// Whether something waits for this flow to open.
+    pub(crate) fn waits_for(&self, flow: FlowId) -> bool {
+        self.waiting.contains_key(&flow)
     }
 
     /// Whether nothing is under way.
@@ -171,6 +192,11 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
+    use wakeline_clock::Time;
+    use wakeline_entropy::Entropy;
+    use wakeline_flow::FlowInfo;
+    use wakeline_sip_message::{Builder, Method, Name};
+
     use super::*;
 
     fn dial(call: u64) -> Job {
@@ -186,6 +212,61 @@ mod tests {
         assert!(!delivery.drop_unsent(|errand| matches!(errand, Errand::Dial(CallId(1)))));
         assert_eq!(delivery.flow_settled(FlowId(1)).len(), 1);
         assert!(delivery.is_empty());
+    }
+
+    #[test]
+    fn what_an_account_cannot_leave_out_stays() {
+        let mut delivery = Delivery::default();
+        delivery.wait_for(FlowId(1), dial(1));
+        for (flow, account) in [(1, AccountId(0)), (2, AccountId(1))] {
+            delivery.wait_for(FlowId(flow), Job::new(Errand::Edge(account), account));
+        }
+        let taken = delivery.take_unsent(&[AccountId(0)]);
+        assert!(matches!(taken[0].errand, Errand::Dial(CallId(1))));
+        assert!(matches!(taken[1].errand, Errand::Edge(AccountId(1))));
+        assert_eq!(
+            (taken.len(), delivery.waits_for(FlowId(1)), delivery.waits_for(FlowId(2))),
+            (2, true, false)
+        );
+    }
+
+    #[test]
+    fn a_former_attempt_is_not_taken_for_the_latest_whatever_the_slots_of_the_keys() {
+        // A retry with credentials may get the slot of an older transaction: CANCEL must go to the one that left last.
+        let mut transactions =
+            wakeline_sip_transaction::Transactions::new(Default::default(), Entropy::from_number(1));
+        let owner = Owner::Options(1);
+        let flow = FlowInfo {
+            id: FlowId(1),
+            transport: Transport::Tcp,
+            local: ([127, 0, 0, 1], 5060).into(),
+            remote: ([192, 0, 2, 1], 5060).into(),
+        };
+        let sent_by = wakeline_sip_transaction::SentBy::address(flow.local);
+        let request = Builder::request(Method::Options, "sip:mia@example.org")
+            .header(Name::From, "<sip:bob@example.org>;tag=a")
+            .header(Name::To, "<sip:mia@example.org>")
+            .header(Name::CallId, "c1")
+            .header(Name::CSeq, "1 OPTIONS")
+            .header(Name::MaxForwards, 70)
+            .build()
+            .unwrap();
+        let mut keys: Vec<ClientKey> = (0..3)
+            .map(|_| transactions.send(Time::ZERO, request.clone(), &flow, &sent_by).unwrap())
+            .collect();
+        // In every order of departure the last one is found.
+        for _ in 0..keys.len() {
+            keys.rotate_left(1);
+            let mut delivery = Delivery::default();
+            for key in &keys {
+                let errand = Errand::Request { owner, request: request.clone() };
+                delivery.left(*key, Job::new(errand, AccountId(0)));
+            }
+            assert_eq!(delivery.key_of(owner), keys.last().copied());
+            let last = keys[keys.len() - 1];
+            assert!(delivery.over(last).is_some());
+            assert_eq!(delivery.key_of(owner), Some(keys[keys.len() - 2]));
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub enum Event {
     Rings(CallSnapshot),
     /// A call is new or changed in any way, ringing and answering included.
     CallChanged(CallSnapshot),
-    /// A call is over; exactly once per call.
+    /// A call is over; exactly once per call. A push that comes for it afterwards is told as
+    /// [`WakeLeg::Over`]; a process that learns of the call only by such a push announces it and tells its end once.
     CallEnded(EndedCall),
     /// The far end pressed a key, by RFC 4733 or INFO.
     DtmfReceived {

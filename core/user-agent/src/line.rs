@@ -137,6 +137,11 @@ impl Line {
         self.registration.asking_on() == Some(flow)
     }
 
+    /// Whether its binding waits for a flow.
+    pub(crate) fn awaits_flow(&self) -> bool {
+        self.registration.awaits_flow()
+    }
+
     /// A flow was opened to the edge, or the one that was is gone.
     pub(crate) fn set_edge_flow(&mut self, flow: Option<FlowId>) {
         self.edge_flow = flow;

@@ -199,4 +199,7 @@ pub enum WakeLeg {
     Answered,
     /// The first audio of the far end was received.
     FirstAudio,
+    /// A push came for a call whose end was told before; for every such push. A shell that must report each push ends
+    /// what it has reported.
+    Over,
 }

@@ -57,8 +57,9 @@ impl UserAgent {
                 self.wake_step(id, WakeLeg::Push);
                 return self.changed(id);
             }
-            // A push for a call that is over: the shell, which had to report it, is told its end once more.
-            Met::Over(record) => return self.tell(Event::CallEnded(*record)),
+            // A push for a call that has ended here: its end was told. A shell that had to report it all the same learns
+            // that there is nothing to wait for (row 19).
+            Met::Over(_) => return self.tell(Event::Woken { wake_id: wake, leg: WakeLeg::Over }),
             Met::New => {}
         }
         if self.calls.len() >= MOST_CALLS {
@@ -157,13 +158,21 @@ impl UserAgent {
         self.rest();
     }
 
-    /// Every binding rests, what has not left is given up, and every flow is closed that no REGISTER waits on.
+    /// Every binding rests, what has not left is given up, and every flow is closed that no REGISTER waits on. What a
+    /// binding cannot leave out (the answer to a push) still leaves, unless there is no network.
     fn rest(&mut self) {
         let now = self.now;
-        for place in 0..self.lines.len() {
-            self.lines[place].registration.suspend(now);
+        for line in &mut self.lines {
+            line.registration.suspend(now);
         }
-        for job in self.delivery.take_unsent() {
+        let online = self.life != Life::Offline;
+        let last: Vec<AccountId> = self
+            .lines
+            .iter()
+            .filter(|line| online && line.awaits_flow())
+            .map(|line| line.identity().id)
+            .collect();
+        for job in self.delivery.take_unsent(&last) {
             self.undeliverable(job);
         }
         for place in 0..self.lines.len() {
@@ -172,7 +181,7 @@ impl UserAgent {
             self.registration_changed(self.lines[place].identity().id);
         }
         for flow in self.flows.ids() {
-            if !self.lines.iter().any(|line| line.awaits_answer_on(flow)) {
+            if !self.lines.iter().any(|line| line.awaits_answer_on(flow)) && !self.delivery.waits_for(flow) {
                 self.close_flow(flow);
             }
         }
@@ -194,7 +203,7 @@ impl UserAgent {
             return;
         }
         self.drop_flows();
-        for job in self.delivery.take_unsent() {
+        for job in self.delivery.take_unsent(&[]) {
             self.undeliverable(job);
         }
         self.life = Life::Awake;

@@ -89,9 +89,8 @@ impl Bench {
                 }
                 Event::CallChanged(call) if !self.calls.contains(&call.call) => self.calls.push(call.call),
                 Event::CallEnded(call) => {
-                    // A late push for a call that is over is told the same end once more, and no other.
-                    let told = self.ended.entry(call.last.call).or_insert_with(|| shown.clone());
-                    assert_eq!(*told, shown, "a call has two ends");
+                    let former = self.ended.insert(call.last.call, shown.clone());
+                    assert_eq!(former, None, "a call ends twice: {shown}");
                 }
                 _ => {}
             }

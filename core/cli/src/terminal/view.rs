@@ -130,6 +130,7 @@ fn leg_name(leg: WakeLeg) -> &'static str {
         WakeLeg::Ringing => "180 sent",
         WakeLeg::Answered => "200 sent",
         WakeLeg::FirstAudio => "first audio heard",
+        WakeLeg::Over => "the push came too late",
     }
 }
 
