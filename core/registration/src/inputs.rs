@@ -357,9 +357,9 @@ impl Registration {
             State::Waiting { at, .. } if *at <= now => self.open(now, self.bind_goal()),
             State::Opening(_) => {
                 if self.another_flow_at().is_some_and(|at| at <= now)
-                    && let Opener::Asked { flows, .. } = &mut self.opener
+                    && let Opener::Asked { flows, .. } = self.opener
                 {
-                    *flows += 1;
+                    self.opener = Opener::Asked { flows: flows + 1, since: now };
                     self.outputs.push_back(Output::OpenFlow);
                 }
             }

@@ -81,7 +81,7 @@ pub(crate) enum State {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Opener {
     Rests,
-    /// So many, the first since then.
+    /// So many, and nothing has changed with them since then.
     Asked {
         flows: u8,
         since: Time,
@@ -348,7 +348,7 @@ impl Registration {
     pub(crate) fn another_flow_at(&self) -> Option<Time> {
         match (self.summons, self.opener) {
             (Summons::Owed { .. }, Opener::Asked { flows, since }) if flows < FLOWS => {
-                Some(since + HANDSHAKE * flows.into())
+                Some(since + HANDSHAKE)
             }
             (Summons::Owed { .. } | Summons::Answered, Opener::Asked { .. } | Opener::Rests) => None,
         }

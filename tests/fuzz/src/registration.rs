@@ -43,7 +43,8 @@ impl Bench {
             match output {
                 Output::OpenFlow => {
                     self.opening += 1;
-                    assert_eq!(self.opening, 1, "two flows asked for at once");
+                    // One; while a push waits and none opens, two more beside it.
+                    assert!(self.opening <= 3, "four flows asked for at once");
                 }
                 Output::CloseFlow { flow } => {
                     assert!(flow.0 <= self.flows, "a flow that never was");
@@ -91,7 +92,7 @@ pub(crate) fn registration(bytes: &[u8]) {
             0 | 1 => bench.machine.start(now),
             2..=4 => {
                 if bench.opening > 0 {
-                    bench.opening = 0;
+                    bench.opening -= 1;
                     bench.flows += 1;
                     let flow = FlowInfo {
                         id: FlowId(bench.flows),
@@ -104,7 +105,7 @@ pub(crate) fn registration(bytes: &[u8]) {
             }
             5 => {
                 if bench.opening > 0 {
-                    bench.opening = 0;
+                    bench.opening -= 1;
                     bench.machine.flow_not_opened(now);
                 }
             }
@@ -158,7 +159,7 @@ pub(crate) fn registration(bytes: &[u8]) {
     loop {
         bound.count();
         if bench.opening > 0 {
-            bench.opening = 0;
+            bench.opening -= 1;
             bench.machine.flow_not_opened(bench.now);
         } else if bench.asked.take().is_some() {
             bench.now += Duration::from_secs(32);

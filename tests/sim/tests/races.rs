@@ -296,7 +296,6 @@ fn push_service_down_answers_480_before_the_timer() {
 
 // Row 25
 #[test]
-#[ignore = "open: the second account's REGISTER with the same token is refused; each account draws an instance of its own"]
 fn two_accounts_on_one_token_ring_once_and_both_register() {
     let phones = vec![
         SimPhone::new("bob", 1, None),
