@@ -1,7 +1,7 @@
 //! The schema: what parameters there are.
 //!
-//! It is kept as text and walked on demand. Most starts of a phone look at some dozen names; a table of structures
-//! would cost the relocations of all of them, in memory that is then the process's own.
+//! It is kept as text. A table of structures would cost the relocations of every name, in memory that is then the
+//! process's own; an index of offsets, made at the first look-up, finds a line without walking the text.
 
 /// What a parameter belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -228,7 +228,7 @@ fn index() -> Vec<Place> {
     own
 }
 
-/// What a parameter is for, in a few words.
+/// What a parameter is for, its units and what its values stand for, in a sentence or two.
 pub fn meaning(name: &str) -> Option<&'static str> {
     MEANINGS
         .lines()
