@@ -9,7 +9,7 @@ use crate::recovery::RecoveryTimes;
 use crate::seen::SeenAddress;
 
 /// An account, as far as its registration cares.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct AccountConfig {
     /// The request URI of every REGISTER: the domain, without user (RFC 3261 §10.2).
     pub registrar: OwnedUri,
@@ -76,14 +76,16 @@ impl AccountConfig {
     }
 }
 
-/// Whether a registration that failed or was lost is tried again by itself. A REGISTER that a waiting call needs always is.
+/// Whether a registration that failed or was lost is tried again by itself (`forcereregister`, B-071). A REGISTER that a
+/// waiting call needs always is; and one that nobody answered is tried again when the network changes or the app returns,
+/// which is another occasion and no repetition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reregister {
-    /// No.
+    /// 0: no.
     Never,
-    /// Yes, but an account that never was registered is not tried again after a lasting refusal (403, 404).
+    /// 1: if an earlier registration had succeeded, in this process or one before; never with refused credentials.
     AfterSuccess,
-    /// Whatever the error was, wrong credentials included; those at the longest interval.
+    /// 2: whatever the error was, wrong credentials included; those at the longest interval.
     Always,
 }
 

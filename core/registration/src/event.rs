@@ -14,7 +14,10 @@ use crate::memory::Remembered;
 pub enum Output {
     /// Open a new flow to the account's edge and tell how it went: [`crate::Registration::flow_opened`] or
     /// [`crate::Registration::flow_not_opened`]. Only one is asked for at a time.
-    OpenFlow,
+    OpenFlow {
+        /// To which of its hops.
+        hop: HopChoice,
+    },
     /// This flow is needed no longer: let it end cleanly.
     CloseFlow {
         /// Which.
@@ -30,6 +33,24 @@ pub enum Output {
     },
     /// Keep this for the next start of the process. It stands before the `Send` whose counts it holds.
     Remember(Box<Remembered>),
+}
+
+/// Which hop of the edge a flow is wanted to (RFC 3263 §4.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HopChoice {
+    /// The best that can be reached; names are looked up anew.
+    Best,
+    /// The next one after that of the flow which was opened last, in the order of the last look-up.
+    Next,
+}
+
+/// Whether the edge has hops beyond the one that a flow leads to (RFC 3263 §4.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OtherHops {
+    /// It was the last one.
+    None,
+    /// There are: a hop that does not answer is left soon.
+    Left,
 }
 
 /// One thing that happened.
@@ -84,8 +105,13 @@ pub enum PushStatus {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Cause {
     /// The credentials were refused, or cannot be given.
-    #[error("{0}")]
-    Auth(#[from] AuthError),
+    #[error("{error}")]
+    Auth {
+        /// What is wrong.
+        error: AuthError,
+        /// The status of the challenge; none when it was the registrar that could not prove itself.
+        code: Option<u16>,
+    },
     /// A final response that nothing cures.
     #[error("refused: {code} {reason}")]
     Refused {
@@ -103,6 +129,31 @@ pub enum Cause {
     /// The settings make no valid REGISTER.
     #[error("settings: {0}")]
     Settings(String),
+}
+
+impl Cause {
+    /// The status code of the registrar's answer, if there was one.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Cause::Auth { code, .. } => *code,
+            Cause::Refused { code, .. } => Some(*code),
+            Cause::TimedOut | Cause::NoFlow | Cause::Settings(_) => None,
+        }
+    }
+
+    /// Whether it may pass without anybody changing anything: on another network, or later.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Cause::TimedOut | Cause::NoFlow => true,
+            Cause::Refused { code, .. } => may_pass(*code),
+            Cause::Auth { .. } | Cause::Settings(_) => false,
+        }
+    }
+}
+
+/// Whether a refusal is of the moment; 430 says that the flow is of no use (RFC 5626 §4.3).
+pub(crate) fn may_pass(code: u16) -> bool {
+    matches!(code, 408 | 430 | 480 | 500..=599)
 }
 
 /// Where a registration stands.

@@ -3,20 +3,20 @@
 use wakeline_clock::Time;
 use wakeline_flow::{FlowId, FlowInfo};
 use wakeline_push::{PushParameters, WakeId};
-use wakeline_sip_auth::Credentials;
 
-use crate::event::{Cause, Output, PushStatus};
+use crate::event::{Cause, HopChoice, OtherHops, Output, PushStatus};
 use crate::memory::OutboundSupport;
 use crate::recovery::Urgency;
 use crate::registration::{
-    After, Goal, Opener, PROVEN, Registration, SLEPT, State, Summons, Then, UNANSWERED,
+    After, Goal, Opener, PROVEN, Registration, SLEPT, State, Stop, Summons, Then, UNANSWERED,
 };
 
 impl Registration {
     /// The account is to be registered. Also cuts a wait short.
     pub fn start(&mut self, now: Time) {
+        self.successor.is_to_start();
         match &self.state {
-            State::Idle | State::Suspended | State::Waiting { .. } | State::Stopped => {
+            State::Idle | State::Suspended | State::Waiting { .. } | State::Stopped(_) => {
                 self.open(now, self.bind_goal());
             }
             State::Opening(_) => self.keep_opening(now),
@@ -35,15 +35,17 @@ impl Registration {
 
     /// The binding is to be removed (RFC 3261 §10.2.2, RFC 8599 §4.1.2).
     pub fn unregister(&mut self, now: Time) {
+        self.successor.is_to_rest();
         self.remove(now, Goal::Remove);
     }
 
     /// Every binding of the address of record is to be removed: `Contact: *`.
     pub fn unregister_all(&mut self, now: Time) {
+        self.successor.is_to_rest();
         self.remove(now, Goal::RemoveAll);
     }
 
-    fn remove(&mut self, now: Time, goal: Goal) {
+    pub(crate) fn remove(&mut self, now: Time, goal: Goal) {
         self.wakes.clear();
         self.summons = Summons::Answered;
         match &self.state {
@@ -53,14 +55,16 @@ impl Registration {
             }
             State::Asking(_) => self.then = Then::Remove(goal),
             // Nothing was bound, here or by a process before this one.
-            State::Idle | State::Stopped
+            State::Idle | State::Stopped(_)
                 if goal == Goal::Remove && self.binding.is_none() && !self.may_be_bound() =>
             {
-                self.end_unregistered();
+                self.end_unregistered(now);
             }
-            State::Idle | State::Stopped | State::Opening(_) | State::Suspended | State::Waiting { .. } => {
-                self.open(now, goal)
-            }
+            State::Idle
+            | State::Stopped(_)
+            | State::Opening(_)
+            | State::Suspended
+            | State::Waiting { .. } => self.open(now, goal),
         }
     }
 
@@ -78,7 +82,7 @@ impl Registration {
     /// that is out is waited for, and so is the flow for one that a push is owed.
     pub fn suspend(&mut self, _now: Time) {
         match &self.state {
-            State::Idle | State::Stopped | State::Suspended => {}
+            State::Idle | State::Stopped(_) | State::Suspended => {}
             State::Asking(_) => match self.then {
                 Then::Stay | Then::Refresh | Then::Suspend => self.then = Then::Suspend,
                 Then::Remove(_) => {}
@@ -109,7 +113,7 @@ impl Registration {
             | State::Opening(_)
             | State::Suspended
             | State::Waiting { .. }
-            | State::Stopped => self.renew(now),
+            | State::Stopped(_) => self.renew(now),
         }
     }
 
@@ -124,9 +128,11 @@ impl Registration {
                 !old || proven(asking.flow.id)
             }
             State::Bound(flow) => proven(flow.id),
-            State::Idle | State::Opening(_) | State::Suspended | State::Waiting { .. } | State::Stopped => {
-                false
-            }
+            State::Idle
+            | State::Opening(_)
+            | State::Suspended
+            | State::Waiting { .. }
+            | State::Stopped(_) => false,
         }
     }
 
@@ -167,16 +173,16 @@ impl Registration {
                     self.renew(now);
                 }
             }
-            State::Idle | State::Suspended | State::Waiting { .. } | State::Stopped => {
+            State::Idle | State::Suspended | State::Waiting { .. } | State::Stopped(_) => {
                 self.open(now, self.bind_goal());
             }
         }
     }
 
     /// Starts over on a fresh flow, whatever was under way. A removal stays one.
-    fn renew(&mut self, now: Time) {
+    pub(crate) fn renew(&mut self, now: Time) {
         match &self.state {
-            State::Idle | State::Stopped => {}
+            State::Idle | State::Stopped(Stop::Refused) => {}
             State::Opening(Goal::Remove | Goal::RemoveAll) => {}
             State::Opening(Goal::Bind | Goal::Replace) => self.keep_opening(now),
             State::Bound(flow) => {
@@ -200,7 +206,9 @@ impl Registration {
                 self.then = Then::Stay;
                 self.open(now, goal);
             }
-            State::Suspended | State::Waiting { .. } => self.open(now, self.bind_goal()),
+            State::Suspended | State::Waiting { .. } | State::Stopped(Stop::Unanswered) => {
+                self.open(now, self.bind_goal());
+            }
         }
     }
 
@@ -221,7 +229,7 @@ impl Registration {
         }
         match &self.state {
             // Carried by the attempt that starts next.
-            State::Idle | State::Stopped | State::Opening(_) => {}
+            State::Idle | State::Stopped(_) | State::Opening(_) => {}
             State::Waiting { after: After::Failure | After::LostFlow, .. } => {}
             State::Asking(asking) => {
                 let late = asking.goal == Goal::Bind && asking.push.as_ref() != self.wanted_push();
@@ -239,18 +247,12 @@ impl Registration {
         }
     }
 
-    /// New credentials; the account is registered with them at once if it is to be registered at all.
-    pub fn set_credentials(&mut self, now: Time, credentials: Credentials) {
-        self.config.credentials = credentials;
-        self.session.clear();
-        if matches!(self.state, State::Stopped | State::Waiting { .. }) {
-            self.start(now);
-        }
-    }
-
-    /// The flow that was asked for is open.
-    pub fn flow_opened(&mut self, now: Time, flow: FlowInfo) {
+    /// A flow that was asked for is open; `others` says whether the edge has hops beyond.
+    pub fn flow_opened(&mut self, now: Time, flow: FlowInfo, others: OtherHops) {
         self.flow_settled(now);
+        if matches!(self.state, State::Opening(_)) {
+            self.others = others;
+        }
         match &self.state {
             State::Opening(goal) => {
                 let goal = *goal;
@@ -262,7 +264,7 @@ impl Registration {
             | State::Bound(_)
             | State::Suspended
             | State::Waiting { .. }
-            | State::Stopped => self.close(flow.id),
+            | State::Stopped(_) => self.close(flow.id),
         }
     }
 
@@ -281,7 +283,7 @@ impl Registration {
         match &self.state {
             // Another one may still come.
             State::Opening(_) if self.opener != Opener::Rests => {}
-            State::Opening(Goal::Remove | Goal::RemoveAll) => self.end_unregistered(),
+            State::Opening(Goal::Remove | Goal::RemoveAll) => self.end_unregistered(now),
             State::Opening(Goal::Bind | Goal::Replace) => {
                 self.fail(now, None, Cause::NoFlow, Urgency::Ordinary, None);
             }
@@ -290,7 +292,7 @@ impl Registration {
             | State::Bound(_)
             | State::Suspended
             | State::Waiting { .. }
-            | State::Stopped => {}
+            | State::Stopped(_) => {}
         }
     }
 
@@ -316,7 +318,7 @@ impl Registration {
             | State::Opening(_)
             | State::Suspended
             | State::Waiting { .. }
-            | State::Stopped => {}
+            | State::Stopped(_) => {}
         }
     }
 
@@ -328,15 +330,6 @@ impl Registration {
     /// The REGISTER could not be sent, or its flow broke.
     pub fn transport_failed(&mut self, now: Time) {
         self.unanswered(now, Cause::NoFlow);
-    }
-
-    fn unanswered(&mut self, now: Time, cause: Cause) {
-        if !matches!(self.state, State::Asking(_)) {
-            return;
-        }
-        if let State::Asking(asking) = core::mem::replace(&mut self.state, State::Idle) {
-            self.fail(now, Some(*asking), cause, Urgency::Ordinary, None);
-        }
     }
 
     /// The deadline of [`Registration::poll_timeout`] has come, perhaps long ago.
@@ -360,8 +353,11 @@ impl Registration {
                     && let Opener::Asked { flows, .. } = self.opener
                 {
                     self.opener = Opener::Asked { flows: flows + 1, since: now };
-                    self.outputs.push_back(Output::OpenFlow);
+                    self.outputs.push_back(Output::OpenFlow { hop: HopChoice::Best });
                 }
+            }
+            State::Asking(asking) if self.hop_deadline(asking).is_some_and(|due| due <= now) => {
+                self.unanswered(now, Cause::TimedOut);
             }
             State::Asking(asking) => {
                 if self.given_up_at(asking).is_some_and(|at| at <= now) {
@@ -371,7 +367,7 @@ impl Registration {
                     self.renew(now);
                 }
             }
-            State::Waiting { .. } | State::Idle | State::Suspended | State::Stopped => {}
+            State::Waiting { .. } | State::Idle | State::Suspended | State::Stopped(_) => {}
         }
     }
 

@@ -21,6 +21,16 @@ pub enum OutboundSupport {
     Refused,
 }
 
+/// Whether this account has ever been bound.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum History {
+    /// Not at this registrar.
+    #[default]
+    NeverBound,
+    /// A registration has succeeded: what fails now was lost (B-071).
+    BoundBefore,
+}
+
 /// Everything that lets a cold start go on with one REGISTER (RFC 3261 §10.2.4: same Call-ID, growing CSeq). It holds a
 /// push token and nonces, no password.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -46,4 +56,7 @@ pub struct Remembered {
     pub outbound: OutboundSupport,
     /// The longest Min-Expires that it has asked for.
     pub min_expires: u32,
+    /// Whether it has ever succeeded.
+    #[serde(default)]
+    pub history: History,
 }

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use wakeline_clock::{Time, WallTime};
+use wakeline_clock::{Time, WallTime, earliest};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, FlowInfo};
 use wakeline_push::{PushMode, PushParameters, WakeId};
@@ -16,10 +16,11 @@ use crate::answer::{Gruus, Offer};
 use crate::compose::{Draft, register};
 use crate::config::{AccountConfig, OutboundUse};
 use crate::contact::BindingContact;
-use crate::event::{Cause, Event, Output, Phase, PushStatus};
+use crate::event::{Cause, Event, HopChoice, OtherHops, Output, Phase, PushStatus};
 use crate::instance::Instance;
-use crate::memory::{OutboundSupport, Remembered};
+use crate::memory::{History, OutboundSupport, Remembered};
 use crate::recovery::Recovery;
+use crate::successor::Successor;
 
 /// Wakes that one REGISTER names.
 pub(crate) const WAKES: usize = 8;
@@ -74,7 +75,16 @@ pub(crate) enum State {
     /// To be tried again.
     Waiting { at: Time, after: After },
     /// Not to be tried again by itself.
-    Stopped,
+    Stopped(Stop),
+}
+
+/// Why nothing is tried any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// It needs other settings or another registrar.
+    Refused,
+    /// Another network, or another time, may help.
+    Unanswered,
 }
 
 /// Whether flows are being opened for us; also after nobody wants them any more.
@@ -142,6 +152,10 @@ pub struct Registration {
     pub(crate) state: State,
     pub(crate) opener: Opener,
     pub(crate) summons: Summons,
+    /// Whether the attempt under way has further hops to go to.
+    pub(crate) others: OtherHops,
+    /// What the account becomes once the old binding is removed.
+    pub(crate) successor: Successor,
     pub(crate) then: Then,
     pub(crate) binding: Option<Binding>,
     /// The old flow of a binding that is being moved; it ends when the new one is bound.
@@ -159,6 +173,7 @@ pub struct Registration {
     pub(crate) service_route: Vec<String>,
     pub(crate) outbound: OutboundSupport,
     pub(crate) expires_at: Option<WallTime>,
+    pub(crate) history: History,
     /// Wakes that no REGISTER has named yet.
     pub(crate) wakes: Vec<WakeId>,
     pub(crate) recovery: Recovery,
@@ -180,6 +195,7 @@ impl Registration {
             expires_at: None,
             outbound: OutboundSupport::Unknown,
             min_expires: 0,
+            history: History::NeverBound,
         });
         Registration {
             from_tag: entropy.token(10),
@@ -191,6 +207,8 @@ impl Registration {
             state: State::Idle,
             opener: Opener::Rests,
             summons: Summons::Answered,
+            others: OtherHops::None,
+            successor: Successor::None,
             then: Then::Stay,
             binding: None,
             leaving: None,
@@ -205,6 +223,7 @@ impl Registration {
             service_route: memory.service_route,
             outbound: memory.outbound,
             expires_at: memory.expires_at,
+            history: memory.history,
             wakes: Vec::new(),
             recovery: Recovery::default(),
             outputs: VecDeque::new(),
@@ -222,7 +241,7 @@ impl Registration {
             State::Bound(_) => Phase::Registered,
             State::Suspended => Phase::Suspended,
             State::Waiting { after: After::LostFlow, .. } => Phase::Registering,
-            State::Waiting { after: After::Failure, .. } | State::Stopped => Phase::Failed,
+            State::Waiting { after: After::Failure, .. } | State::Stopped(_) => Phase::Failed,
         }
     }
 
@@ -249,7 +268,7 @@ impl Registration {
             | State::Opening(_)
             | State::Suspended
             | State::Waiting { .. }
-            | State::Stopped => None,
+            | State::Stopped(_) => None,
         }
     }
 
@@ -257,6 +276,20 @@ impl Registration {
     /// push, or the last one.
     pub fn awaits_flow(&self) -> bool {
         matches!(self.state, State::Opening(_))
+    }
+
+    /// Whether a flow is this registration's: bound, in use by a REGISTER, or on its way out.
+    pub fn holds(&self, flow: FlowId) -> bool {
+        let own = match &self.state {
+            State::Bound(bound) => Some(bound.id),
+            State::Asking(asking) => Some(asking.flow.id),
+            State::Idle
+            | State::Opening(_)
+            | State::Suspended
+            | State::Waiting { .. }
+            | State::Stopped(_) => None,
+        };
+        own == Some(flow) || self.leaving == Some(flow)
     }
 
     /// The flow on which a REGISTER waits for its answer.
@@ -268,7 +301,7 @@ impl Registration {
             | State::Opening(_)
             | State::Suspended
             | State::Waiting { .. }
-            | State::Stopped => None,
+            | State::Stopped(_) => None,
         }
     }
 
@@ -328,8 +361,8 @@ impl Registration {
             State::Bound(_) => self.binding.as_ref().map(|binding| binding.refresh_at),
             State::Waiting { at, .. } => Some(*at),
             State::Opening(_) => self.another_flow_at(),
-            State::Asking(asking) => self.given_up_at(asking),
-            State::Idle | State::Suspended | State::Stopped => None,
+            State::Asking(asking) => earliest(self.hop_deadline(asking), self.given_up_at(asking)),
+            State::Idle | State::Suspended | State::Stopped(_) => None,
         }
     }
 
@@ -367,6 +400,7 @@ impl Registration {
             expires_at: self.expires_at,
             outbound: self.outbound,
             min_expires: self.min_expires,
+            history: self.history,
         }
     }
 
@@ -383,9 +417,11 @@ impl Registration {
         let flow = match &self.state {
             State::Bound(flow) => Some(flow.id),
             State::Asking(asking) => Some(asking.flow.id),
-            State::Idle | State::Opening(_) | State::Suspended | State::Waiting { .. } | State::Stopped => {
-                None
-            }
+            State::Idle
+            | State::Opening(_)
+            | State::Suspended
+            | State::Waiting { .. }
+            | State::Stopped(_) => None,
         };
         let leaving = self.leaving.take();
         for flow in flow.into_iter().chain(leaving.filter(|leaving| Some(*leaving) != flow)) {
@@ -395,10 +431,14 @@ impl Registration {
 
     /// Asks for a new flow, on which the attempt then starts.
     pub(crate) fn open(&mut self, now: Time, goal: Goal) {
+        self.open_to(now, goal, HopChoice::Best);
+    }
+
+    pub(crate) fn open_to(&mut self, now: Time, goal: Goal, hop: HopChoice) {
         // What is being opened serves the newest goal.
         if self.opener == Opener::Rests {
             self.opener = Opener::Asked { flows: 1, since: now };
-            self.outputs.push_back(Output::OpenFlow);
+            self.outputs.push_back(Output::OpenFlow { hop });
         }
         self.state = State::Opening(goal);
     }

@@ -9,10 +9,12 @@ use wakeline_sip_message::{Message, Name};
 
 use crate::answer::{Answer, Asked};
 use crate::config::{OutboundUse, Reregister};
-use crate::event::{Cause, Event, PushStatus, Registered};
-use crate::memory::OutboundSupport;
+use crate::event::{Cause, Event, OtherHops, PushStatus, Registered, may_pass};
+use crate::memory::{History, OutboundSupport};
 use crate::recovery::Urgency;
-use crate::registration::{After, Asking, Binding, Goal, Registration, State, Summons, Then, outbound_lacks};
+use crate::registration::{
+    After, Asking, Binding, Goal, Registration, State, Stop, Summons, Then, outbound_lacks,
+};
 
 /// Requests of one attempt: a stale nonce, an interval too brief, a push refused, … and then it must stand.
 const ROUNDS: u32 = 6;
@@ -48,8 +50,12 @@ impl Registration {
                 let outbound = self.outbound_use();
                 self.again_or_fail(now, *asking, outbound, response, Urgency::Hopeless);
             }
-            // RFC 5626 §4.3: the flow is of no use to the registrar. And what may pass by itself.
-            408 | 430 | 480 | 500..=599 => self.refused(now, *asking, response, Urgency::Ordinary),
+            // RFC 3263 §4.3: this server is out of service, the domain's next one may not be.
+            503 => match self.go_to_next_hop(now, asking) {
+                Ok(()) => {}
+                Err(asking) => self.refused(now, *asking, response, Urgency::Ordinary),
+            },
+            code if may_pass(code) => self.refused(now, *asking, response, Urgency::Ordinary),
             _ => self.refused(now, *asking, response, Urgency::Hopeless),
         }
     }
@@ -83,18 +89,19 @@ impl Registration {
                 self.again_or_fail(now, asking, outbound, response, Urgency::Ordinary);
             }
             Err(error) => {
+                let cause = Cause::Auth { error, code: response.status() };
                 // A wrong password does not become right by trying: no hammering (fault F14).
                 match asking.goal {
                     Goal::Bind | Goal::Replace if self.config.reregister == Reregister::Always => {
-                        self.fail(now, Some(asking), Cause::Auth(error), Urgency::Hopeless, None);
+                        self.fail(now, Some(asking), cause, Urgency::Hopeless, None);
                     }
                     Goal::Bind | Goal::Replace => {
                         self.close(asking.flow.id);
-                        self.stop(Cause::Auth(error));
+                        self.stop(cause);
                     }
                     Goal::Remove | Goal::RemoveAll => {
                         self.close(asking.flow.id);
-                        self.end_unregistered();
+                        self.end_unregistered(now);
                     }
                 }
             }
@@ -148,9 +155,9 @@ impl Registration {
         let then = core::mem::replace(&mut self.then, Then::Stay);
         match (goal, then) {
             // Whoever wants no binding does not wait for one: it ends by itself.
-            (Some(Goal::Remove | Goal::RemoveAll), _) => self.end_unregistered(),
+            (Some(Goal::Remove | Goal::RemoveAll), _) => self.end_unregistered(now),
             (_, Then::Suspend) => self.state = State::Suspended,
-            (_, Then::Remove(_)) => self.end_unregistered(),
+            (_, Then::Remove(_)) => self.end_unregistered(now),
             (_, Then::Stay | Then::Refresh) => {
                 let woken = !self.wakes.is_empty() || self.summons != Summons::Answered;
                 let urgency = match urgency {
@@ -179,8 +186,10 @@ impl Registration {
             // A call waits for us.
             (_, Urgency::Woken) => true,
             (Reregister::Never, Urgency::Ordinary | Urgency::Hopeless) => false,
-            (Reregister::AfterSuccess, Urgency::Ordinary) => true,
-            (Reregister::AfterSuccess, Urgency::Hopeless) => self.expires_at.is_some(),
+            (Reregister::AfterSuccess, Urgency::Ordinary | Urgency::Hopeless) => match self.history {
+                History::NeverBound => false,
+                History::BoundBefore => true,
+            },
             (Reregister::Always, Urgency::Ordinary | Urgency::Hopeless) => true,
         }
     }
@@ -193,12 +202,12 @@ impl Registration {
         self.then = Then::Stay;
         self.summons = Summons::Answered;
         self.binding = None;
-        self.state = State::Stopped;
+        self.state = State::Stopped(if cause.may_pass() { Stop::Unanswered } else { Stop::Refused });
         self.remember();
         self.events.push_back(Event::Failed { cause, retry_at: None });
     }
 
-    pub(crate) fn end_unregistered(&mut self) {
+    pub(crate) fn end_unregistered(&mut self, now: Time) {
         if let Some(leaving) = self.leaving.take() {
             self.close(leaving);
         }
@@ -211,15 +220,16 @@ impl Registration {
         self.old_contact = None;
         self.expires_at = None;
         self.push_status = PushStatus::NotAsked;
-        self.remember();
         self.events.push_back(Event::Unregistered);
+        self.begin_successor(now);
+        self.remember();
     }
 
     fn accepted(&mut self, now: Time, wall: WallTime, asking: Asking, response: &Message) {
         let proven = self.session.on_success(&asking.request, response, &self.config.credentials);
         if let Err(error) = proven {
             self.close(asking.flow.id);
-            return self.stop(Cause::Auth(error));
+            return self.stop(Cause::Auth { error, code: None });
         }
         match asking.goal {
             Goal::Bind => self.bound(now, wall, asking, response),
@@ -230,11 +240,14 @@ impl Registration {
             }
             Goal::Remove | Goal::RemoveAll => {
                 let then = self.then;
-                self.end_unregistered();
-                match then {
+                self.end_unregistered(now);
+                match (&self.state, then) {
                     // Wanted again meanwhile.
-                    Then::Refresh => self.ask(now, Goal::Bind, asking.flow),
-                    Then::Stay | Then::Suspend | Then::Remove(_) => self.close(asking.flow.id),
+                    (State::Idle, Then::Refresh) => self.ask(now, Goal::Bind, asking.flow),
+                    // Another account follows on a flow of its own, or none does.
+                    (_, Then::Stay | Then::Refresh | Then::Suspend | Then::Remove(_)) => {
+                        self.close(asking.flow.id);
+                    }
                 }
             }
         }
@@ -257,6 +270,8 @@ impl Registration {
             return self.fail(now, Some(asking), cause, Urgency::Hopeless, None);
         }
         self.recovery.succeeded();
+        self.history = History::BoundBefore;
+        self.others = OtherHops::None;
         let seen = self.config.seen_address.learn(&asking.flow, response).map(|at| (asking.flow.id, at));
         if self.push_status != PushStatus::Refused {
             self.push_status = push;

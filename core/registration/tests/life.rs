@@ -38,6 +38,7 @@ struct Bench {
     sent: Vec<(Message, FlowInfo)>,
     closed: Vec<FlowId>,
     opening: usize,
+    hops: Vec<HopChoice>,
     remembered: Option<Remembered>,
     events: Vec<Event>,
 }
@@ -52,6 +53,7 @@ impl Bench {
             sent: Vec::new(),
             closed: Vec::new(),
             opening: 0,
+            hops: Vec::new(),
             remembered: None,
             events: Vec::new(),
         }
@@ -60,7 +62,10 @@ impl Bench {
     fn drain(&mut self) {
         while let Some(output) = self.machine.poll_output() {
             match output {
-                Output::OpenFlow => self.opening += 1,
+                Output::OpenFlow { hop } => {
+                    self.opening += 1;
+                    self.hops.push(hop);
+                }
                 Output::CloseFlow { flow } => self.closed.push(flow),
                 Output::Send { request, flow } => self.sent.push((request, flow)),
                 Output::Remember(memory) => self.remembered = Some(*memory),
@@ -82,6 +87,10 @@ impl Bench {
     }
 
     fn open_one(&mut self) -> FlowInfo {
+        self.open_with(OtherHops::None)
+    }
+
+    fn open_with(&mut self, others: OtherHops) -> FlowInfo {
         self.opening -= 1;
         self.flows += 1;
         let flow = FlowInfo {
@@ -90,7 +99,7 @@ impl Bench {
             local: format!("10.20.0.5:{}", 40_000 + self.flows).parse().unwrap(),
             remote: "192.0.2.1:5061".parse().unwrap(),
         };
-        self.act(|machine, now| machine.flow_opened(now, flow));
+        self.act(|machine, now| machine.flow_opened(now, flow, others));
         flow
     }
 
@@ -556,11 +565,13 @@ fn f14_a_wrong_password_is_told_and_not_tried_again() {
     bench.open();
     bench.answer(401, &[(Name::WwwAuthenticate, CHALLENGE)]);
     bench.answer(401, &[(Name::WwwAuthenticate, &CHALLENGE.replace("n1", "n2"))]);
-    let told = Event::Failed { cause: Cause::Auth(AuthError::Rejected), retry_at: None };
+    let told =
+        Event::Failed { cause: Cause::Auth { error: AuthError::Rejected, code: Some(401) }, retry_at: None };
     assert_eq!(bench.events, [told]);
     assert_eq!((bench.sent.len(), bench.machine.poll_timeout()), (2, None));
     assert_eq!(bench.closed, [FlowId(1)]);
-    bench.act(|machine, now| machine.set_credentials(now, Credentials::password("mia", "right")));
+    let right = AccountConfig { credentials: Credentials::password("mia", "right"), ..config() };
+    bench.act(|machine, now| machine.reconfigure(now, right, Edge::Same));
     bench.open();
     assert_eq!(bench.sent.len(), 3);
 }
@@ -568,7 +579,8 @@ fn f14_a_wrong_password_is_told_and_not_tried_again() {
 #[test]
 fn f14_at_most_ten_requests_in_a_minute_whatever_the_registrar_says() {
     for code in [401u16, 408, 423, 430, 439, 480, 500, 503, 555, 600] {
-        let mut bench = Bench::new(config(), None);
+        let untiring = AccountConfig { reregister: Reregister::Always, ..config() };
+        let mut bench = Bench::new(untiring, None);
         bench.act(|machine, now| machine.set_push(now, Some(token("t1"))));
         bench.act(|machine, now| machine.start(now));
         let mut times: Vec<Time> = Vec::new();
@@ -596,8 +608,8 @@ fn f14_at_most_ten_requests_in_a_minute_whatever_the_registrar_says() {
 
 #[test]
 fn f14_503_with_retry_after_is_honoured() {
-    let mut bench = Bench::new(config(), None);
-    bench.act(|machine, now| machine.start(now));
+    let mut bench = Bench::registered(config(), None);
+    bench.act(|machine, now| machine.network_changed(now));
     bench.open();
     bench.answer(503, &[(Name::RetryAfter, "300")]);
     let wait = bench.next();
@@ -609,8 +621,8 @@ fn f14_503_with_retry_after_is_honoured() {
 
 #[test]
 fn no_answer_backs_off_by_doubling_and_a_wake_cuts_it_short() {
-    let mut bench = Bench::new(config(), None);
-    bench.act(|machine, now| machine.start(now));
+    let mut bench = Bench::registered(config(), None);
+    bench.act(|machine, now| machine.network_changed(now));
     let mut waits = Vec::new();
     for _ in 0..6 {
         bench.open();
@@ -799,8 +811,8 @@ fn f1_network_changed_moves_the_binding_to_a_fresh_flow() {
 
 #[test]
 fn an_answer_that_comes_too_late_changes_nothing() {
-    let mut bench = Bench::new(config(), None);
-    bench.act(|machine, now| machine.start(now));
+    let mut bench = Bench::registered(config(), None);
+    bench.act(|machine, now| machine.network_changed(now));
     bench.open();
     let late = Builder::response(bench.last(), 200, "").build().unwrap();
     bench.act(|machine, now| machine.timed_out(now));
@@ -926,4 +938,182 @@ fn s27_random_orders_of_events_end_idle_with_every_flow_closed() {
         assert_eq!(bench.machine.poll_timeout(), None, "seed {seed}");
         assert!(open.is_empty(), "seed {seed}: {open:?} stay open");
     }
+}
+
+#[test]
+fn f5_a_hop_that_does_not_answer_is_left_for_the_next_within_four_seconds() {
+    let mut bench = Bench::new(config(), None);
+    bench.act(|machine, now| machine.start(now));
+    let began = bench.now;
+    bench.open_with(OtherHops::Left);
+    bench.next();
+    assert!(bench.now - began < Duration::from_secs(4), "{:?}", bench.now - began);
+    assert_eq!(
+        (bench.closed.as_slice(), bench.hops.as_slice()),
+        (&[FlowId(1)][..], &[HopChoice::Best, HopChoice::Next][..])
+    );
+    assert_eq!((bench.machine.phase(), bench.events.len()), (Phase::Registering, 0));
+    bench.open();
+    assert_eq!(bench.sent.len(), 2);
+    bench.accept();
+    assert_eq!(bench.machine.phase(), Phase::Registered);
+    // A refresh on the hop that works leaves it alone.
+    bench.next();
+    assert_eq!((bench.sent.len(), bench.machine.poll_timeout()), (3, None));
+}
+
+#[test]
+fn f5_a_hop_that_breaks_or_says_503_is_left_for_the_next_at_once_and_the_last_one_fails() {
+    type Fault = fn(&mut Bench);
+    let faults: [Fault; 3] = [
+        |bench| bench.act(|machine, now| machine.transport_failed(now)),
+        |bench| bench.act(|machine, now| machine.flow_lost(now, FlowId(1))),
+        |bench| bench.answer(503, &[]),
+    ];
+    for fault in faults {
+        let mut bench = Bench::new(config(), None);
+        bench.act(|machine, now| machine.wake(now, Some(wid("AAAAAAAAAAAAAAAA"))));
+        bench.open_with(OtherHops::Left);
+        fault(&mut bench);
+        assert_eq!(bench.hops, [HopChoice::Best, HopChoice::Next]);
+        bench.open();
+        // The next hop is told of the wake as well.
+        assert_eq!(bench.last().header_by_name("X-Wake-Id"), Some("AAAAAAAAAAAAAAAA"));
+        bench.answer(503, &[]);
+        assert_eq!(bench.machine.phase(), Phase::Failed);
+        assert_eq!(bench.hops.len(), 2);
+    }
+}
+
+#[test]
+fn f14_going_from_hop_to_hop_keeps_to_ten_requests_a_minute() {
+    let untiring = AccountConfig { reregister: Reregister::Always, ..config() };
+    let mut bench = Bench::new(untiring, None);
+    bench.act(|machine, now| machine.start(now));
+    let mut times = Vec::new();
+    for _ in 0..60 {
+        if bench.opening > 0 {
+            bench.open_with(OtherHops::Left);
+            times.push(bench.now);
+            bench.answer(503, &[]);
+        } else {
+            bench.next();
+        }
+    }
+    assert!(times.len() > 10);
+    for window in times.windows(11) {
+        assert!(window[10] - window[0] >= Duration::from_secs(60), "{window:?}");
+    }
+}
+
+#[test]
+fn s26_a_day_slept_through_while_the_register_was_out_is_one_register_at_once() {
+    let mut bench = Bench::registered(config(), None);
+    bench.act(|machine, now| machine.network_changed(now));
+    bench.open();
+    bench.sent.clear();
+    bench.pass(Duration::from_secs(86_400));
+    bench.act(|machine, now| machine.timed_out(now));
+    bench.act(|machine, now| machine.handle_timeout(now));
+    bench.open();
+    assert_eq!(bench.sent.len(), 1);
+    bench.accept();
+    assert_eq!((bench.machine.phase(), bench.sent.len()), (Phase::Registered, 1));
+}
+
+#[test]
+fn changed_settings_are_told_to_the_registrar_at_once_on_the_same_flow() {
+    type Change = fn(&mut AccountConfig);
+    let changes: [(Change, &str); 5] = [
+        (|config| config.expires = 77, "Expires: 77\r\n"),
+        (|config| config.display_name = Some("Mia B".into()), "From: \"Mia B\" <sip:mia@example.org>"),
+        (|config| config.contact_parameters = vec![("+sip.x".into(), None)], ";+sip.x\r\n"),
+        (|config| config.contact_uri_parameters = vec![("y".into(), Some("1".into()))], ";y=1;ob"),
+        (|config| config.headers = vec![(Name::parse("X-A").unwrap(), "b".into())], "X-A: b\r\n"),
+    ];
+    for (change, seen) in changes {
+        let mut bench = Bench::registered(config(), None);
+        let mut changed = config();
+        change(&mut changed);
+        bench.act(|machine, now| machine.reconfigure(now, changed.clone(), Edge::Same));
+        assert_eq!((bench.sent.len(), bench.opening), (1, 0), "{seen}");
+        let wire = String::from_utf8(bench.last().to_bytes().to_vec()).unwrap();
+        assert!(wire.contains(seen), "{seen}: {wire}");
+        // While one is out, the change follows it.
+        let mut bench = Bench::registered(config(), None);
+        bench.act(|machine, now| machine.start(now));
+        bench.act(|machine, now| machine.reconfigure(now, changed.clone(), Edge::Same));
+        assert_eq!(bench.sent.len(), 1);
+        bench.accept();
+        assert_eq!(bench.sent.len(), 2);
+        bench.accept();
+        // The same once more changes nothing.
+        bench.act(|machine, now| machine.reconfigure(now, changed.clone(), Edge::Same));
+        assert_eq!(bench.sent.len(), 2);
+        assert_eq!(bench.machine.phase(), Phase::Registered);
+    }
+}
+
+#[test]
+fn a_changed_way_is_gone_on_a_fresh_flow_and_the_old_one_ends_after_the_200() {
+    let mut bench = Bench::registered(config(), None);
+    bench.act(|machine, now| machine.reconfigure(now, config(), Edge::Changed));
+    assert!(bench.closed.is_empty());
+    bench.open();
+    bench.accept();
+    assert_eq!((bench.closed.as_slice(), bench.sent.len()), (&[FlowId(1)][..], 1));
+}
+
+#[test]
+fn another_address_of_record_removes_the_old_binding_and_begins_anew() {
+    let uri = |text| OwnedUri::parse(text).unwrap();
+    let mut other = config();
+    other.address = uri("sip:max@example.org");
+    other.contact_user = "max".into();
+    let mut bench = Bench::registered(config(), Some(token("t1")));
+    let old = bench.machine.remembered().call_id;
+    bench.act(|machine, now| machine.reconfigure(now, other.clone(), Edge::Changed));
+    assert!(
+        bench.contact().contains("sip:mia@") && bench.contact().ends_with(";expires=0"),
+        "{}",
+        bench.contact()
+    );
+    // A further change before the answer: only the last one counts.
+    other.display_name = Some("Max".into());
+    bench.act(|machine, now| machine.reconfigure(now, other.clone(), Edge::Same));
+    bench.answer(200, &[]);
+    assert_eq!(bench.events.pop(), Some(Event::Unregistered));
+    bench.open();
+    let register = bench.last().clone();
+    assert_eq!(register.header(Name::To), Some("<sip:max@example.org>"));
+    assert!(register.header(Name::From).unwrap().starts_with("\"Max\""), "{register:?}");
+    assert_ne!(register.call_id(), old);
+    assert!(bench.contact().contains("pn-prid=t1") && bench.contact().contains(INSTANCE));
+    bench.accept();
+    assert_eq!((bench.machine.phase(), bench.sent.len()), (Phase::Registered, 2));
+
+    // Told to unregister meanwhile, the new account stays away until it is started.
+    let mut bench = Bench::registered(config(), None);
+    bench.act(|machine, now| machine.reconfigure(now, other.clone(), Edge::Same));
+    bench.act(|machine, now| machine.unregister(now));
+    bench.answer(200, &[]);
+    if bench.machine.phase() == Phase::Registering {
+        bench.answer(200, &[]);
+    }
+    assert_eq!((bench.machine.phase(), bench.opening), (Phase::Idle, 0));
+    bench.act(|machine, now| machine.start(now));
+    bench.open();
+    assert_eq!(bench.last().header(Name::To), Some("<sip:max@example.org>"));
+}
+
+#[test]
+fn a_registration_that_rests_takes_its_new_settings_along() {
+    let mut bench = Bench::registered(config(), None);
+    bench.act(|machine, now| machine.suspend(now));
+    let changed = AccountConfig { expires: 77, ..config() };
+    bench.act(|machine, now| machine.reconfigure(now, changed, Edge::Changed));
+    assert_eq!((bench.opening, bench.sent.len()), (0, 0));
+    bench.act(|machine, now| machine.resume(now));
+    bench.open();
+    assert_eq!(bench.last().header(Name::Expires), Some("77"));
 }

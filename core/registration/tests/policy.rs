@@ -31,7 +31,7 @@ fn phone(
         local: "10.20.0.5:5060".parse().unwrap(),
         remote: "192.0.2.1:5060".parse().unwrap(),
     };
-    machine.flow_opened(NOW, flow);
+    machine.flow_opened(NOW, flow, OtherHops::None);
     (machine, flow)
 }
 
@@ -39,7 +39,7 @@ fn sent(machine: &mut Registration) -> Vec<Message> {
     std::iter::from_fn(|| machine.poll_output())
         .filter_map(|output| match output {
             Output::Send { request, .. } => Some(request),
-            Output::OpenFlow | Output::CloseFlow { .. } | Output::Remember(_) => None,
+            Output::OpenFlow { .. } | Output::CloseFlow { .. } | Output::Remember(_) => None,
         })
         .collect()
 }
@@ -62,20 +62,36 @@ fn retries(machine: &Registration) -> bool {
 #[test]
 fn b071_who_is_refused_lost_or_unanswered_comes_back_as_the_table_says() {
     use Reregister::{AfterSuccess, Always, Never};
-    for (choice, refused, unanswered, wrong_password, lost) in [
-        (Never, false, false, false, false),
-        (AfterSuccess, false, true, false, true),
-        (Always, true, true, true, true),
-    ] {
+    // What comes back: before any success, wrong credentials, and after a success.
+    for (choice, at_first, wrong_password, later) in
+        [(Never, false, false, false), (AfterSuccess, false, false, true), (Always, true, true, true)]
+    {
         let fresh = || phone(choice, SeenAddress::Kept, Transport::Tcp);
-        let (mut machine, _) = fresh();
-        let request = sent(&mut machine).remove(0);
-        answer(&mut machine, &request, 403, "", &[]);
-        assert_eq!(retries(&machine), refused, "{choice:?}: 403 before any success");
-
+        let bound = || {
+            let (mut machine, flow) = fresh();
+            let request = sent(&mut machine).remove(0);
+            answer(&mut machine, &request, 200, "", &[]);
+            assert_eq!(machine.phase(), Phase::Registered);
+            (machine, flow)
+        };
+        for code in [403, 404, 500, 503, 480, 600] {
+            let (mut machine, _) = fresh();
+            let request = sent(&mut machine).remove(0);
+            answer(&mut machine, &request, code, "", &[]);
+            assert_eq!(retries(&machine), at_first, "{choice:?}: {code} before any success");
+            let (mut machine, _) = bound();
+            machine.start(NOW);
+            let request = sent(&mut machine).remove(0);
+            answer(&mut machine, &request, code, "", &[]);
+            assert_eq!(retries(&machine), later, "{choice:?}: {code} to a refresh");
+        }
         let (mut machine, _) = fresh();
         machine.timed_out(NOW);
-        assert_eq!(retries(&machine), unanswered, "{choice:?}: no answer");
+        assert_eq!(retries(&machine), at_first, "{choice:?}: no answer before any success");
+        let (mut machine, _) = bound();
+        machine.start(NOW);
+        machine.timed_out(NOW);
+        assert_eq!(retries(&machine), later, "{choice:?}: no answer to a refresh");
 
         let (mut machine, _) = fresh();
         let challenge = (Name::WwwAuthenticate, "Digest realm=\"example.org\", nonce=\"n1\", qop=\"auth\"");
@@ -87,12 +103,48 @@ fn b071_who_is_refused_lost_or_unanswered_comes_back_as_the_table_says() {
         assert_eq!(machine.phase(), Phase::Failed);
         assert_eq!(retries(&machine), wrong_password, "{choice:?}: wrong credentials");
 
-        let (mut machine, flow) = fresh();
-        let request = sent(&mut machine).remove(0);
-        answer(&mut machine, &request, 200, "", &[]);
-        assert_eq!(machine.phase(), Phase::Registered);
+        let (mut machine, flow) = bound();
         machine.flow_lost(NOW, flow.id);
-        assert_eq!(retries(&machine), lost, "{choice:?}: a flow that broke");
+        assert_eq!(retries(&machine), later, "{choice:?}: a flow that broke");
+    }
+}
+
+#[test]
+fn b071_an_earlier_success_counts_for_the_next_process_too() {
+    let (mut machine, _) = phone(Reregister::AfterSuccess, SeenAddress::Kept, Transport::Tcp);
+    let request = sent(&mut machine).remove(0);
+    answer(&mut machine, &request, 200, "", &[]);
+    // Unregistered at its end, as most phones do.
+    machine.unregister(NOW);
+    let request = sent(&mut machine).remove(0);
+    answer(&mut machine, &request, 200, "", &[]);
+    let kept = serde_json::to_string(&machine.remembered()).unwrap();
+    assert_eq!(machine.remembered().history, History::BoundBefore);
+
+    let uri = |text| OwnedUri::parse(text).unwrap();
+    let credentials = Credentials::password("mia", "secret");
+    let config = AccountConfig::new(uri("sip:example.org"), uri("sip:mia@example.org"), credentials);
+    let memory = serde_json::from_str(&kept).unwrap();
+    let mut next = Registration::new(config, Some(memory), Entropy::from_number(8));
+    next.start(NOW);
+    next.flow_not_opened(NOW);
+    assert!(retries(&next), "the server is down when the phone starts");
+}
+
+#[test]
+fn b071_another_network_is_another_occasion_for_what_nobody_answered() {
+    for (refusal, again) in [(None, true), (Some(503), true), (Some(403), false)] {
+        let (mut machine, _) = phone(Reregister::AfterSuccess, SeenAddress::Kept, Transport::Tcp);
+        let request = sent(&mut machine).remove(0);
+        match refusal {
+            None => machine.timed_out(NOW),
+            Some(code) => answer(&mut machine, &request, code, "", &[]),
+        }
+        assert_eq!((machine.phase(), retries(&machine)), (Phase::Failed, false));
+        machine.network_changed(NOW);
+        let opens = std::iter::from_fn(|| machine.poll_output())
+            .any(|output| matches!(output, Output::OpenFlow { hop: HopChoice::Best }));
+        assert_eq!(opens, again, "{refusal:?}");
     }
 }
 

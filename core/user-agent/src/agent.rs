@@ -167,6 +167,7 @@ impl UserAgent {
                 session.handle_timeout(now);
             }
         }
+        self.leave_slow_hops();
         self.forward_unanswered();
         self.keep_flows_alive();
         self.pump();
@@ -176,6 +177,7 @@ impl UserAgent {
     pub fn poll_timeout(&self) -> Option<Time> {
         let mut next = earliest(self.transactions.poll_timeout(), self.resolver.poll_timeout());
         next = earliest(next, self.flows.poll_timeout());
+        next = earliest(next, self.slow_hops_due());
         for line in &self.lines {
             next = earliest(next, line.registration.poll_timeout());
         }

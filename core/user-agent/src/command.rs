@@ -16,7 +16,15 @@ pub enum Command {
     Start,
     /// Ends calls, unregisters unless `needunregister` is false, and closes every flow.
     Stop,
-    /// Sets one webphone parameter of an account; takes effect at the next call or registration.
+    /// Sets one webphone parameter of an account.
+    ///
+    /// What the registrar is to know is told to it at once, in a REGISTER on the same flow (`registerinterval`,
+    /// `displayname`, `contact_parameters`, `contact_uri_parameters`, `customsipheader`, `useragent`, `pushmode`,
+    /// `enablepush`, `use_rport`, and the credentials where the registration has failed) or on a fresh one
+    /// (`serveraddress`, `proxyaddress`, `transport`); another address of record (`username`, `realm`) removes the old
+    /// binding first. `register` registers or unregisters; `keepaliveival` and `forcereregister` count from now on.
+    /// Parameters of calls and media hold for the next call. What the I/O opens when it starts (`localip`,
+    /// `signalingport`, `rtpport`, `tlspin`, `tlsroots`, `webrtcserveraddress`) holds from the next start on.
     SetParameter {
         /// Which account; the first one when absent.
         #[serde(default)]

@@ -2,13 +2,14 @@
 
 use wakeline_call::Refusal;
 use wakeline_push::{Provider, PushParameters};
-use wakeline_settings::Source;
+use wakeline_settings::{PushChoice, Source};
 use wakeline_sip_message::{Builder, Method, Name};
 
 use crate::account::Identity;
 use crate::agent::{Life, UserAgent};
 use crate::command::Command;
 use crate::delivery::{Errand, Job, Owner};
+use crate::line::Line;
 use crate::output::MediaRequest;
 use crate::phone_call::{Machine, PhoneCall};
 use crate::snapshot::{AccountId, CallId, CallPhase};
@@ -98,19 +99,46 @@ impl UserAgent {
 
     fn set_parameter(&mut self, account: AccountId, name: &str, value: &str) {
         let Some(line) = self.line(account) else { return self.no_such_account(account) };
+        let wanted = |line: &Line| {
+            let settings = &line.identity().settings;
+            (settings.account().is_to_register(), settings.push().choice)
+        };
+        let (before, shown) = (wanted(line), line.snapshot(self.now));
         let mut settings = line.identity().settings.clone();
         settings.set(name, value, Source::Assigned);
         for diagnosis in settings.take_diagnoses() {
             self.complain(Some(account), None, diagnosis.to_string(), "");
         }
-        match Identity::new(account, settings) {
-            Ok(identity) => {
-                let now = self.now;
-                if let Some(line) = self.line_mut(account) {
-                    line.set_identity(identity, now);
-                }
+        let (now, push) = (self.now, self.push.clone());
+        let off = settings.push().choice == PushChoice::Off;
+        let Some(line) = self.lines.get_mut(account.0 as usize) else { return };
+        let (delivery, mut idle) = (&mut self.delivery, Vec::new());
+        let changed = Identity::new(account, settings).and_then(|identity| {
+            if before.1 != identity.settings.push().choice {
+                line.registration.set_push(now, push.filter(|_| !off));
             }
-            Err(error) => self.complain(Some(account), None, error.to_string(), "the former value is kept"),
+            line.set_identity(identity, now, |account| idle = delivery.give_up_edge(account))
+        });
+        let after = wanted(line).0;
+        for flow in idle {
+            self.close_flow(flow);
+        }
+        if let Err(error) = changed {
+            return self.complain(Some(account), None, error.to_string(), "the former value is kept");
+        }
+        if self.life == Life::Awake {
+            match (before.0, after) {
+                (false, true) => self.register(account),
+                (true, false) => self.unregister(account),
+                (true, true) | (false, false) => {}
+            }
+        }
+        let flow = self.line(account).and_then(|line| line.registration.flow());
+        if let Some(flow) = flow {
+            self.keep_edge_alive(account, &flow);
+        }
+        if self.line(account).is_some_and(|line| line.snapshot(now) != shown) {
+            self.registration_changed(account);
         }
     }
 

@@ -111,12 +111,17 @@ impl Delivery {
             .map(|(key, _)| *key)
     }
 
-    /// The hops that are left for a request of this owner.
-    pub(crate) fn hops_left(&self, owner: Owner) -> VecDeque<Hop> {
-        self.key_of(owner)
-            .and_then(|key| self.in_flight.get(&key))
-            .map(|(_, job)| job.hops.clone())
-            .unwrap_or_default()
+    /// Gives up opening flows to an account's edge; the flows that nothing else waits for.
+    pub(crate) fn give_up_edge(&mut self, account: AccountId) -> Vec<FlowId> {
+        let before: Vec<FlowId> = self.waiting.keys().copied().collect();
+        self.drop_unsent(|errand| matches!(errand, Errand::Edge(whose) if *whose == account));
+        before.into_iter().filter(|flow| !self.waiting.contains_key(flow)).collect()
+    }
+
+    /// Flows with a job that could go elsewhere.
+    pub(crate) fn with_other_hops(&self) -> impl Iterator<Item = FlowId> {
+        let could = |(_, jobs): &(&FlowId, &Vec<Job>)| jobs.iter().any(|job| !job.hops.is_empty());
+        self.waiting.iter().filter(could).map(|(flow, _)| *flow)
     }
 
     /// Drops what has not left yet for which `unwanted` says so; true when there was anything.

@@ -10,6 +10,9 @@ use wakeline_flow::{FlowId, FlowInfo, Hop, Transport};
 /// A peer that has answered pings before must answer this one within ten seconds (RFC 5626 §4.4.1).
 const PONG_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a hop may take to open when there is another one: the next server is reached within four seconds (fault F5).
+const OPENS_WITHIN: Duration = Duration::from_millis(3000);
+
 /// Strangers' flows (datagrams from addresses that we did not open) that are kept.
 const MOST_STRANGERS: usize = 256;
 
@@ -17,7 +20,7 @@ const MOST_STRANGERS: usize = 256;
 #[derive(Clone, PartialEq, Debug)]
 enum State {
     /// Asked for; what is sent meanwhile waits in the I/O.
-    Opening,
+    Opening { since: Time },
     /// Open.
     Open(FlowInfo),
 }
@@ -82,17 +85,18 @@ impl Flows {
                 State::Open(info) => {
                     !hop.transport.is_secure() && info.transport == hop.transport && info.remote == hop.remote
                 }
-                State::Opening => false,
+                State::Opening { .. } => false,
             },
         };
         self.table.iter().find(|(_, flow)| leads_there(flow)).map(|(id, _)| *id)
     }
 
     /// Names a new flow that is to be opened.
-    pub(crate) fn open(&mut self, hop: Hop) -> FlowId {
+    pub(crate) fn open(&mut self, hop: Hop, now: Time) -> FlowId {
         let id = FlowId(self.next);
         self.next += 1;
-        self.table.insert(id, Flow { state: State::Opening, hop: Some(hop), keep_alive: None });
+        self.table
+            .insert(id, Flow { state: State::Opening { since: now }, hop: Some(hop), keep_alive: None });
         id
     }
 
@@ -124,7 +128,15 @@ impl Flows {
     pub(crate) fn info(&self, id: FlowId) -> Option<FlowInfo> {
         match &self.table.get(&id)?.state {
             State::Open(info) => Some(*info),
-            State::Opening => None,
+            State::Opening { .. } => None,
+        }
+    }
+
+    /// When a flow that is being opened has taken too long for whoever has another way.
+    pub(crate) fn slow_at(&self, id: FlowId) -> Option<Time> {
+        match &self.table.get(&id)?.state {
+            State::Opening { since } => Some(*since + OPENS_WITHIN),
+            State::Open(_) => None,
         }
     }
 
@@ -235,8 +247,8 @@ mod tests {
     #[test]
     fn a_flow_is_reused_for_its_hop_and_under_tls_only_for_its_name() {
         let mut flows = Flows::default();
-        let udp = flows.open(hop(Transport::Udp, 5060, Some("a.example")));
-        let tls = flows.open(hop(Transport::Tls, 5061, Some("a.example")));
+        let udp = flows.open(hop(Transport::Udp, 5060, Some("a.example")), Time::ZERO);
+        let tls = flows.open(hop(Transport::Tls, 5061, Some("a.example")), Time::ZERO);
         assert_eq!(flows.to(&hop(Transport::Udp, 5060, Some("b.example"))), Some(udp));
         assert_eq!(flows.to(&hop(Transport::Tls, 5061, Some("a.example"))), Some(tls));
         assert_eq!(flows.to(&hop(Transport::Tls, 5061, Some("b.example"))), None);
@@ -247,7 +259,7 @@ mod tests {
     fn f12_an_unanswered_ping_kills_only_a_flow_that_has_answered_before() {
         let mut entropy = Entropy::from_number(1);
         let mut flows = Flows::default();
-        let id = flows.open(hop(Transport::Tcp, 5060, None));
+        let id = flows.open(hop(Transport::Tcp, 5060, None), Time::ZERO);
         flows.opened(info(id, Transport::Tcp));
         let start = Time::from_millis(1000);
         let interval = Duration::from_secs(20);
@@ -267,7 +279,7 @@ mod tests {
     fn a_pong_keeps_the_flow_and_nothing_ticks_without_an_interval() {
         let mut entropy = Entropy::from_number(1);
         let mut flows = Flows::default();
-        let id = flows.open(hop(Transport::Tcp, 5060, None));
+        let id = flows.open(hop(Transport::Tcp, 5060, None), Time::ZERO);
         flows.opened(info(id, Transport::Tcp));
         let start = Time::ZERO;
         flows.keep_alive(id, Some(Duration::from_secs(100)), start, &mut entropy);
@@ -284,7 +296,7 @@ mod tests {
     #[test]
     fn s14_strangers_make_room_for_strangers_and_never_for_our_own() {
         let mut flows = Flows::default();
-        let own = flows.open(hop(Transport::Udp, 5060, None));
+        let own = flows.open(hop(Transport::Udp, 5060, None), Time::ZERO);
         flows.opened(info(own, Transport::Udp));
         let mut gone = Vec::new();
         for number in 0..1000 {

@@ -159,6 +159,7 @@ impl UserAgent {
             direction: Direction::Incoming,
             machine: Machine::Session(Box::new(session)),
             flow: None,
+            hops: None,
             phase,
             peer,
             peer_name,

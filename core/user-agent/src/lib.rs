@@ -15,10 +15,14 @@
 
 mod account;
 mod agent;
+mod call_media;
+mod call_news;
+mod call_wishes;
 mod calling;
 mod command;
 mod commands;
 mod delivery;
+mod dialling;
 mod event;
 mod flows;
 mod inbound;

@@ -1,13 +1,13 @@
 //! An account at work: its identity, its binding, its nonces and the flow to its edge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use wakeline_clock::{Time, WallTime};
 use wakeline_entropy::Entropy;
-use wakeline_flow::{FlowId, Transport};
+use wakeline_flow::{FlowId, Hop, Transport};
 use wakeline_registration::{
-    AccountConfig, Cause, Instance, Phase, Registration, Remembered, Reregister, SeenAddress,
+    AccountConfig, Cause, Edge, Instance, Phase, Registration, Remembered, Reregister, SeenAddress,
 };
 use wakeline_secret::Secret;
 use wakeline_settings::Rport;
@@ -33,6 +33,8 @@ pub(crate) struct Line {
     failure: Option<(Cause, Option<Time>)>,
     /// The flow to the edge: the bound one, or without registration the one that a call opened.
     edge_flow: Option<FlowId>,
+    /// Hops of the edge that the attempt to register has not tried (RFC 3263 §4.3).
+    other_hops: VecDeque<Hop>,
 }
 
 impl Line {
@@ -59,7 +61,8 @@ impl Line {
         // A record that cannot be read was written by another version, or damaged: starting anew costs one round trip.
         let memory = remembered.and_then(|record| serde_json::from_str::<Remembered>(record.expose()).ok());
         let registration = Registration::new(binding_config(&identity, instance)?, memory, entropy.fork());
-        Ok(Line { identity, registration, auth: Session::new(), failure: None, edge_flow: None })
+        let (auth, other_hops) = (Session::new(), VecDeque::new());
+        Ok(Line { identity, registration, auth, failure: None, edge_flow: None, other_hops })
     }
 
     /// Who we are.
@@ -67,16 +70,36 @@ impl Line {
         &self.identity
     }
 
-    /// The settings changed.
-    pub(crate) fn set_identity(&mut self, identity: Identity, now: Time) {
-        let credentials = identity.credentials();
-        if credentials != self.identity.credentials() {
+    /// The settings changed: what concerns the binding is in force at once.
+    /// `give_up` ends the opening of flows to the former edge.
+    pub(crate) fn set_identity(
+        &mut self,
+        identity: Identity,
+        now: Time,
+        give_up: impl FnOnce(AccountId),
+    ) -> Result<(), AccountError> {
+        let config = binding_config(&identity, self.registration.instance().clone())?;
+        let way = |identity: &Identity| (identity.edge(), identity.transports());
+        let edge = if way(&identity) == way(&self.identity) { Edge::Same } else { Edge::Changed };
+        if identity.credentials() != self.identity.credentials() {
             self.auth.clear();
-            if let Some(credentials) = credentials {
-                self.registration.set_credentials(now, credentials);
-            }
+        }
+        if edge == Edge::Changed || !self.registration.is_same_account(&config) {
+            give_up(identity.id);
         }
         self.identity = identity;
+        self.registration.reconfigure(now, config, edge);
+        Ok(())
+    }
+
+    /// Keeps what is left to try when the flow that has just opened is of no use.
+    pub(crate) fn keep_other_hops(&mut self, hops: VecDeque<Hop>) {
+        self.other_hops = hops;
+    }
+
+    /// What is left to try.
+    pub(crate) fn take_other_hops(&mut self) -> VecDeque<Hop> {
+        core::mem::take(&mut self.other_hops)
     }
 
     /// Notes how the last try went.
@@ -108,10 +131,7 @@ impl Line {
             phase,
             push,
             expires_s: self.registration.expires_in(now).and_then(|span| u32::try_from(span.as_secs()).ok()),
-            code: match &cause {
-                Some(Cause::Refused { code, .. }) => Some(*code),
-                Some(Cause::Auth(_) | Cause::TimedOut | Cause::NoFlow | Cause::Settings(_)) | None => None,
-            },
+            code: cause.as_ref().and_then(Cause::code),
             text: cause.map(|cause| cause.to_string()),
             retry_in_ms: retry_at.map(|at| millis(at.since(now))),
             round_trips: self.registration.round_trips(),

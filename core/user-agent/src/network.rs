@@ -1,6 +1,7 @@
 //! Flows, hops and transactions: getting messages out, and telling whoever waits for their answers.
 
 use bytes::Bytes;
+use wakeline_clock::Time;
 use wakeline_flow::{FlowId, FlowInfo, Hop, Received, Transport};
 use wakeline_sip_message::{Builder, Message, Method, Name};
 use wakeline_sip_resolve::{ResolutionId, ResolveError};
@@ -47,7 +48,7 @@ impl UserAgent {
         match self.flows.to(&hop).filter(|_| !fresh) {
             Some(flow) => self.over_flow(flow, job),
             None => {
-                let flow = self.flows.open(hop.clone());
+                let flow = self.flows.open(hop.clone(), self.now);
                 self.put(Output::Open { flow, hop });
                 self.delivery.wait_for(flow, job);
             }
@@ -65,7 +66,7 @@ impl UserAgent {
     fn launch(&mut self, flow: FlowInfo, mut job: Job) {
         match job.errand.clone() {
             Errand::Edge(account) => self.edge_open(account, flow, job.hops),
-            Errand::Dial(call) => self.dial_on(call, flow),
+            Errand::Dial(call) => self.dial_on(call, flow, job.hops),
             Errand::Ack(request) => {
                 let sent_by = self.sent_by(job.account, &flow);
                 // An ACK that cannot be written has lost its dialog: the far end's retransmissions end that.
@@ -73,6 +74,7 @@ impl UserAgent {
             }
             Errand::Request { owner, request } => {
                 let sent_by = self.sent_by(job.account, &flow);
+                let begins = request.method() == Method::Invite && request.to_tag().is_none();
                 let sent = if job.any_size && flow.transport == Transport::Udp {
                     self.transactions.send_of_any_size(self.now, request, &flow, &sent_by)
                 } else {
@@ -81,6 +83,11 @@ impl UserAgent {
                 match sent {
                     Ok(key) => {
                         self.note_sent(owner, flow.id);
+                        match owner {
+                            // Only this request: what follows in the dialog may go to strangers (class S1).
+                            Owner::Call(call, _) if begins => self.note_invite_sent(call, flow.id),
+                            Owner::Call(..) | Owner::Registration(_) | Owner::Options(_) => {}
+                        }
                         self.delivery.left(key, job);
                     }
                     Err(TransactionError::TooLargeForDatagram { .. }) => {
@@ -155,10 +162,36 @@ impl UserAgent {
         self.calls_lost_flow(flow);
     }
 
-    /// Closes a flow on purpose.
+    /// Leaves a hop that does not open in time for the next one, where a job has one (RFC 3263 §4.3).
+    pub(crate) fn leave_slow_hops(&mut self) {
+        let slow = |flow: &FlowId| self.flows.slow_at(*flow).is_some_and(|at| at <= self.now);
+        let flows: Vec<FlowId> = self.delivery.with_other_hops().filter(slow).collect();
+        for flow in flows {
+            let (elsewhere, stay): (Vec<_>, Vec<_>) =
+                self.delivery.flow_settled(flow).into_iter().partition(|job| !job.hops.is_empty());
+            if stay.is_empty() {
+                self.close_flow(flow);
+            }
+            for job in stay {
+                self.delivery.wait_for(flow, job);
+            }
+            for job in elsewhere {
+                self.try_next_hop(job);
+            }
+        }
+    }
+
+    /// When [`UserAgent::leave_slow_hops`] is due.
+    pub(crate) fn slow_hops_due(&self) -> Option<Time> {
+        self.delivery.with_other_hops().filter_map(|flow| self.flows.slow_at(flow)).min()
+    }
+
+    /// Closes a flow on purpose: what is under way on it fails, calls on it need another one.
     pub(crate) fn close_flow(&mut self, flow: FlowId) {
         if self.flows.closed(flow) {
             self.put(Output::Close(flow));
+            self.transactions.handle_flow_failed(self.now, flow);
+            self.calls_lost_flow(flow);
             for job in self.delivery.flow_settled(flow) {
                 self.undeliverable(job);
             }
@@ -240,9 +273,9 @@ impl UserAgent {
             Happened::Request { key, request, flow, merges } => self.request(key, request, flow, merges),
             Happened::Ack { request, .. } => self.acknowledged(&request),
             Happened::Cancelled { key, cancel } => self.cancelled(key, &cancel),
-            Happened::Response { key, response, flow } => {
+            Happened::Response { key, response, .. } => {
                 if let Some(owner) = self.delivery.owner(key) {
-                    self.answered(owner, &response, flow);
+                    self.answered(owner, &response);
                 }
             }
             Happened::StrayResponse { response, .. } => self.stray_response(&response),
@@ -260,15 +293,18 @@ impl UserAgent {
     }
 
     fn given_up(&mut self, key: wakeline_sip_transaction::ClientKey, tell: fn(Owner, &mut UserAgent)) {
-        if let Some(owner) = self.delivery.owner(key) {
+        // Of several attempts only the latest is waited for: an older one ends when its flow is closed.
+        if let Some(owner) =
+            self.delivery.owner(key).filter(|owner| self.delivery.key_of(*owner) == Some(key))
+        {
             tell(owner, self);
         }
     }
 
-    fn answered(&mut self, owner: Owner, response: &Message, flow: FlowInfo) {
+    fn answered(&mut self, owner: Owner, response: &Message) {
         let now = self.now;
         match owner {
-            Owner::Registration(account) => self.registration_answered(account, response, flow),
+            Owner::Registration(account) => self.registration_answered(account, response),
             Owner::Call(call, id) => {
                 if let Some(session) = self.session(call) {
                     session.handle_response(now, id, response);

@@ -1,8 +1,10 @@
 //! A call as the phone keeps it: the machine, what a person sees of it, and what its media said.
 
+use std::collections::VecDeque;
+
 use wakeline_call::{Call, CallRecord};
 use wakeline_clock::Time;
-use wakeline_flow::FlowId;
+use wakeline_flow::{FlowId, Hop};
 use wakeline_push::{ExternalId, WakeId};
 
 use crate::command::MuteDirection;
@@ -14,6 +16,8 @@ pub(crate) enum Machine {
     Preparing {
         /// What was dialled, as a URI.
         target: String,
+        /// The URI of the first hop.
+        next_hop: String,
     },
     /// The INVITE session, announced ones included.
     Session(Box<Call>),
@@ -35,6 +39,8 @@ pub(crate) struct PhoneCall {
     pub(crate) machine: Machine,
     /// The flow that its messages use.
     pub(crate) flow: Option<FlowId>,
+    /// Where our INVITE may go besides.
+    pub(crate) hops: Option<OtherHops>,
     /// Where it stands for a person.
     pub(crate) phase: CallPhase,
     /// The far end's address.
@@ -55,6 +61,15 @@ pub(crate) struct PhoneCall {
     pub(crate) post_dial: Option<String>,
     /// What the media said.
     pub(crate) media: MediaView,
+}
+
+/// The hops of an INVITE that have not been tried (RFC 3263 §4.3).
+#[derive(Debug)]
+pub(crate) struct OtherHops {
+    /// The URI whose hops they are.
+    pub(crate) of: String,
+    /// Best first.
+    pub(crate) left: VecDeque<Hop>,
 }
 
 /// The media of a call as its owner sees it.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use wakeline_flow::{FlowId, FlowInfo, Hop};
 use wakeline_push::WakeId;
-use wakeline_registration::{Event as Told, Output as Wish};
+use wakeline_registration::{Event as Told, HopChoice, OtherHops, Output as Wish};
 use wakeline_settings::PushChoice;
 use wakeline_sip_message::Message;
 
@@ -46,7 +46,12 @@ impl UserAgent {
 
     fn grant_binding(&mut self, account: AccountId, wish: Wish) {
         match wish {
-            Wish::OpenFlow => {
+            Wish::OpenFlow { hop: HopChoice::Next } => {
+                let mut job = Job::new(Errand::Edge(account), account);
+                job.hops = self.line_mut(account).map(Line::take_other_hops).unwrap_or_default();
+                self.try_next_hop(job);
+            }
+            Wish::OpenFlow { hop: HopChoice::Best } => {
                 let job = Job::new(Errand::Edge(account), account);
                 let Some((edge, transports)) = self
                     .line(account)
@@ -99,7 +104,7 @@ impl UserAgent {
     }
 
     /// Pings on the edge's flow, unless the phone only works on a wake: then the shell soon suspends it.
-    fn keep_edge_alive(&mut self, account: AccountId, flow: &FlowInfo) {
+    pub(crate) fn keep_edge_alive(&mut self, account: AccountId, flow: &FlowInfo) {
         let Some(interval) = self.line(account).map(|line| line.keep_alive(flow.transport)) else { return };
         self.flows.keep_alive(flow.id, interval, self.now, &mut self.entropy);
     }
@@ -150,11 +155,15 @@ impl UserAgent {
     }
 
     /// The flow that a binding asked for is open.
-    pub(crate) fn edge_open(&mut self, account: AccountId, flow: FlowInfo, _left: VecDeque<Hop>) {
+    pub(crate) fn edge_open(&mut self, account: AccountId, flow: FlowInfo, left: VecDeque<Hop>) {
         let now = self.now;
         self.pushed_wakes_step(WakeLeg::FlowOpen);
         if let Some(line) = self.line_mut(account) {
-            line.registration.flow_opened(now, flow);
+            let others = if left.is_empty() { OtherHops::None } else { OtherHops::Left };
+            if line.registration.awaits_flow() {
+                line.keep_other_hops(left);
+            }
+            line.registration.flow_opened(now, flow, others);
         }
     }
 
@@ -166,7 +175,7 @@ impl UserAgent {
         }
     }
 
-    pub(crate) fn registration_answered(&mut self, account: AccountId, response: &Message, _flow: FlowInfo) {
+    pub(crate) fn registration_answered(&mut self, account: AccountId, response: &Message) {
         let (now, wall) = (self.now, wall_at(self.wall_origin, self.now));
         if let Some(line) = self.line_mut(account) {
             line.registration.responded(now, wall, response);

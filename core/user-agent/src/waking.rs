@@ -222,8 +222,6 @@ impl UserAgent {
     fn drop_flows(&mut self) {
         for flow in self.flows.ids() {
             self.close_flow(flow);
-            self.transactions.handle_flow_failed(self.now, flow);
-            self.calls_lost_flow(flow);
         }
     }
 
@@ -249,8 +247,9 @@ impl UserAgent {
     /// Flows that no account needs and no transaction uses are closed: strangers' and those of direct calls.
     fn flows_after_calls(&mut self) {
         for flow in self.flows.ids() {
-            let needed =
-                self.lines.iter().any(|line| line.trusts(flow)) || self.transactions.is_flow_used(flow);
+            let needed = self.lines.iter().any(|line| line.registration.holds(flow))
+                || self.delivery.waits_for(flow)
+                || self.transactions.is_flow_used(flow);
             if !needed && self.farewells.is_empty() {
                 self.close_flow(flow);
             }

@@ -204,7 +204,7 @@ fn s8_nothing_typed_or_pushed_forges_a_header_line() {
         let set =
             |name: &str| Command::SetParameter { account, name: name.into(), value: Secret::from(payload) };
         phone.command(Command::SetPushToken { provider: text(), param: text(), prid: Secret::from(payload) });
-        for name in ["displayname", "username", "customsipheader", "useragent", "contact_parameters"] {
+        for name in ["displayname", "username", "useragent", "contact_parameters", "contact_uri_parameters"] {
             phone.command(set(name));
         }
         phone.command(Command::PushReceived {
@@ -222,6 +222,24 @@ fn s8_nothing_typed_or_pushed_forges_a_header_line() {
             let wire = String::from_utf8_lossy(&bytes);
             let forged = wire.split(['\r', '\n']).any(|line| line.trim_start().starts_with("Evil"));
             assert!(!forged, "{payload:?}: {wire}");
+        }
+    }
+}
+
+/// `customsipheader` is there to add lines, so those it names may appear; none of the machines' own.
+#[test]
+fn s8_customsipheader_adds_no_line_that_is_the_machines_own() {
+    for value in
+        ["X-A: 1\r\nRoute: <sip:evil>", "X-A: 1\nContact: <sip:evil>", "X-A: 1;Via: evil", "To : <sip:evil>"]
+    {
+        let mut phone = Phone::registered();
+        let (account, value) = (AccountId(0), Secret::from(value));
+        phone.command(Command::SetParameter { account, name: "customsipheader".into(), value });
+        phone.command(Command::Register { account });
+        phone.command(Command::Dial { account, to: "bob".into() });
+        assert!(phone.sent.len() >= 2);
+        for (_, sent) in &phone.sent {
+            assert!(!String::from_utf8_lossy(&sent.to_bytes()).contains("evil"), "{sent:?}");
         }
     }
 }

@@ -6,7 +6,9 @@ use wakeline_clock::{Time, WallTime};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, FlowInfo, Transport};
 use wakeline_push::{Provider, PushParameters};
-use wakeline_registration::{AccountConfig, Output, Phase, Registration, Remembered};
+use wakeline_registration::{
+    AccountConfig, Edge, OtherHops, Output, Phase, Registration, Remembered, Reregister,
+};
 use wakeline_sip_auth::Credentials;
 use wakeline_sip_message::{Message, Method, Name, OwnedUri};
 
@@ -18,11 +20,15 @@ const TOKEN: &str = "aCanaryOfAToken";
 
 fn config() -> AccountConfig {
     let uri = |text| OwnedUri::parse(text).expect("a good URI");
-    AccountConfig::new(
-        uri("sip:example.org"),
-        uri("sip:mia@example.org"),
-        Credentials::password("mia", PASSWORD),
-    )
+    AccountConfig {
+        // The most stubborn one: the limits must hold for it too.
+        reregister: Reregister::Always,
+        ..AccountConfig::new(
+            uri("sip:example.org"),
+            uri("sip:mia@example.org"),
+            Credentials::password("mia", PASSWORD),
+        )
+    }
 }
 
 struct Bench {
@@ -41,7 +47,7 @@ impl Bench {
         while let Some(output) = self.machine.poll_output() {
             bound.count();
             match output {
-                Output::OpenFlow => {
+                Output::OpenFlow { .. } => {
                     self.opening += 1;
                     // One; while a push waits and none opens, two more beside it.
                     assert!(self.opening <= 3, "four flows asked for at once");
@@ -88,7 +94,7 @@ pub(crate) fn registration(bytes: &[u8]) {
     let wall = WallTime(1_789_000_000_000);
     script.play(|script| {
         let now = bench.now;
-        match script.below(20) {
+        match script.below(21) {
             0 | 1 => bench.machine.start(now),
             2..=4 => {
                 if bench.opening > 0 {
@@ -100,7 +106,8 @@ pub(crate) fn registration(bytes: &[u8]) {
                         local: "10.20.0.5:40001".parse().unwrap(),
                         remote: "192.0.2.1:5061".parse().unwrap(),
                     };
-                    bench.machine.flow_opened(now, flow);
+                    let others = if script.byte() < 64 { OtherHops::Left } else { OtherHops::None };
+                    bench.machine.flow_opened(now, flow, others);
                 }
             }
             5 => {
@@ -129,6 +136,18 @@ pub(crate) fn registration(bytes: &[u8]) {
                 bench.machine.set_push(now, token.ok().filter(|_| script.byte() > 20));
             }
             17 => bench.machine.network_changed(now),
+            19 => {
+                let mut other = config();
+                other.expires += u32::from(script.byte() % 3);
+                if script.byte() < 64 {
+                    other.contact_user = "max".into();
+                }
+                let edge = if script.flag() { Edge::Same } else { Edge::Changed };
+                if edge == Edge::Changed || !bench.machine.is_same_account(&other) {
+                    bench.opening = 0;
+                }
+                bench.machine.reconfigure(now, other, edge);
+            }
             18 => {
                 if script.flag() {
                     bench.machine.unregister(now);

@@ -178,7 +178,9 @@ impl Phone {
     }
 
     pub fn accept_register(&mut self, register: &Message) {
-        let contact = format!("{};expires=3600", register.header(Name::Contact).unwrap());
+        // A former Contact that is removed in the same request stands behind the first.
+        let contact = register.header(Name::Contact).unwrap().split(", ").next().unwrap().to_owned();
+        let contact = format!("{contact};expires=3600");
         self.answer(register, 200, &[(Name::Contact, &contact)]);
         // Answered now.
         self.sent.retain(|(_, sent)| sent.to_bytes() != register.to_bytes());

@@ -1,0 +1,188 @@
+//! The next server of a domain when one does not answer (RFC 3263 §4.3, fault F5).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod scripted;
+
+use std::time::Duration;
+
+use scripted::{Phone, Reach, account};
+use wakeline_flow::Transport;
+use wakeline_sip_message::{Method, Name};
+use wakeline_sip_resolve::{Kind, Question, Record};
+use wakeline_user_agent::*;
+
+const FIRST: [u8; 4] = [192, 0, 2, 11];
+const SECOND: [u8; 4] = [192, 0, 2, 12];
+
+/// `voice.example.org` has two servers, one to be tried first, for every transport.
+fn zone(question: &Question) -> Option<Vec<Record>> {
+    let host = |host: [u8; 4]| Some(vec![Record::Address(host.into())]);
+    let srv = |port: u16| {
+        let one =
+            |priority, target: &str| Record::Srv { priority, weight: 1, port, target: target.to_owned() };
+        Some(vec![one(2, "two.example.org"), one(1, "one.example.org")])
+    };
+    match (question.kind, question.name.as_str()) {
+        (Kind::Srv, "_sip._udp.voice.example.org" | "_sip._tcp.voice.example.org") => srv(5060),
+        (Kind::A, "one.example.org") => host(FIRST),
+        (Kind::A, "two.example.org") => host(SECOND),
+        _ => None,
+    }
+}
+
+fn phone(transport: &str, more: &[(&str, &str)]) -> Phone {
+    let mut all = vec![("serveraddress", "voice.example.org"), ("transport", transport)];
+    all.extend(more);
+    let mut phone = Phone::new(vec![account("mia", &all)]);
+    phone.names = Box::new(zone);
+    phone
+}
+
+#[test]
+fn f5_a_silent_server_is_left_for_the_next_within_four_seconds() {
+    let mut phone = phone("0", &[]);
+    phone.command(Command::Start);
+    assert_eq!(phone.last_flow().remote, (FIRST, 5060).into());
+    phone.pass(Duration::from_secs(4));
+    assert_eq!(phone.last_flow().remote, (SECOND, 5060).into());
+    phone.accept_register(&phone.last(&Method::Register));
+    assert_eq!(phone.phase(0), RegistrationPhase::Registered);
+    // What is left of the first try fails nothing.
+    phone.pass(Duration::from_secs(60));
+    assert_eq!(phone.phase(0), RegistrationPhase::Registered);
+    assert_eq!(phone.flows.len(), 1);
+}
+
+#[test]
+fn f5_a_server_that_cannot_be_reached_is_left_for_the_next() {
+    for reach in [Reach::Refuses, Reach::Waits] {
+        let mut phone = phone("1", &[]);
+        phone.reach =
+            Box::new(
+                move |hop| {
+                    if hop.remote.ip() == std::net::Ipv4Addr::from(FIRST) { reach } else { Reach::Opens }
+                },
+            );
+        phone.command(Command::Start);
+        phone.pass(Duration::from_secs(4));
+        let flow = phone.last_flow();
+        assert_eq!((flow.remote, flow.transport), ((SECOND, 5060).into(), Transport::Tcp), "{reach:?}");
+        phone.accept_registers();
+        assert_eq!(phone.phase(0), RegistrationPhase::Registered);
+    }
+}
+
+#[test]
+fn f5_503_or_a_connection_that_breaks_leads_to_the_next_server_at_once() {
+    for unavailable in [true, false] {
+        let mut phone = phone("1", &[]);
+        phone.command(Command::Start);
+        let (flow, register) = (phone.last_flow(), phone.last(&Method::Register));
+        if unavailable {
+            phone.answer(&register, 503, &[]);
+        } else {
+            phone.lose(flow.id);
+        }
+        assert_eq!(phone.last_flow().remote, (SECOND, 5060).into());
+        phone.accept_register(&phone.last(&Method::Register));
+        assert_eq!(phone.phase(0), RegistrationPhase::Registered);
+        assert!(phone.events.iter().all(|event| !matches!(
+            event,
+            Event::RegistrationChanged(RegistrationSnapshot { phase: RegistrationPhase::Failed, .. })
+        )));
+    }
+}
+
+#[test]
+fn when_every_server_fails_the_registration_has() {
+    let mut phone = phone("1", &[]);
+    phone.command(Command::Start);
+    for _ in 0..2 {
+        phone.answer(&phone.last(&Method::Register), 503, &[]);
+    }
+    assert_eq!((phone.phase(0), phone.registration(0).code), (RegistrationPhase::Failed, Some(503)));
+    assert_eq!(phone.requests(&Method::Register).len(), 2);
+}
+
+#[test]
+fn a_push_that_meets_a_silent_server_tells_the_next_one_of_its_wake() {
+    let mut phone = phone("0", &[]);
+    let payload = "{\"v\":\"1\",\"t\":\"call\",\"wid\":\"Zk3vQm1xT0aB9wLr\",\"ttl\":\"20\"}".to_owned();
+    phone.command(Command::PushReceived { payload });
+    phone.pass(Duration::from_secs(4));
+    let register = phone.last(&Method::Register);
+    assert_eq!(phone.flow_of(&register).remote, (SECOND, 5060).into());
+    assert_eq!(register.header_by_name("X-Wake-Id"), Some("Zk3vQm1xT0aB9wLr"));
+    assert_eq!(phone.calls().len(), 1);
+}
+
+/// A call without registration: an INVITE that one server refuses goes to the other, as the same request.
+#[test]
+fn an_invite_that_one_server_refuses_goes_to_the_next() {
+    let mut phone = phone("1", &[("register", "0")]);
+    phone.command(Command::Start);
+    phone.command(Command::Dial { account: AccountId(0), to: "bob".into() });
+    let first = phone.last(&Method::Invite);
+    assert_eq!(phone.flow_of(&first).remote, (FIRST, 5060).into());
+    phone.answer(&first, 503, &[]);
+    let second = phone.last(&Method::Invite);
+    assert_eq!(phone.flow_of(&second).remote, (SECOND, 5060).into());
+    assert_eq!(second.call_id(), first.call_id());
+    // A challenge of the second is answered to the second.
+    phone.answer(&second, 407, &[(Name::ProxyAuthenticate, "Digest realm=\"example.org\", nonce=\"n1\"")]);
+    let third = phone.last(&Method::Invite);
+    assert_eq!(phone.flow_of(&third).remote, (SECOND, 5060).into());
+    phone.answer(&third, 503, &[]);
+    assert_eq!(phone.ends().len(), 1);
+    assert_eq!(phone.ends()[0].code, Some(503));
+    phone.assert_nothing_left();
+}
+
+#[test]
+fn a_dialled_call_finds_the_server_that_can_be_reached_and_stays_there() {
+    for reach in [Reach::Refuses, Reach::Waits] {
+        let mut phone = phone("1", &[("register", "0")]);
+        phone.reach =
+            Box::new(
+                move |hop| {
+                    if hop.remote.ip() == std::net::Ipv4Addr::from(FIRST) { reach } else { Reach::Opens }
+                },
+            );
+        phone.command(Command::Start);
+        phone.command(Command::Dial { account: AccountId(0), to: "bob".into() });
+        phone.pass(Duration::from_secs(4));
+        let sent = phone.last(&Method::Invite);
+        assert_eq!(phone.flow_of(&sent).remote, (SECOND, 5060).into(), "{reach:?}");
+        phone.answer(&sent, 486, &[]);
+        assert_eq!(phone.ends()[0].reason, "busy");
+        phone.assert_nothing_left();
+    }
+}
+
+/// The way of the INVITE is trusted, that of a later request to the far end itself is not.
+#[test]
+fn s1_a_far_end_that_is_reached_directly_gets_no_credentials() {
+    let mut phone = phone("1", &[("register", "0")]);
+    phone.command(Command::Start);
+    phone.command(Command::Dial { account: AccountId(0), to: "bob".into() });
+    let invite = phone.last(&Method::Invite);
+    // Without Record-Route: the dialog goes on with the far end itself.
+    phone.answer_with_sdp(&invite, 200);
+    let call = phone.calls()[0].call;
+    phone.command(Command::Hangup { call });
+    let bye = phone.last(&Method::Bye);
+    assert_eq!(phone.flow_of(&bye).remote, ([192, 0, 2, 50], 5060).into());
+    for (code, field) in [(401, Name::WwwAuthenticate), (407, Name::ProxyAuthenticate)] {
+        phone.answer(&bye, code, &[(field, "Digest realm=\"example.org\", nonce=\"evil\"")]);
+    }
+    for (flow, sent) in &phone.sent {
+        let far = phone
+            .flows
+            .iter()
+            .any(|open| open.id == *flow && open.remote.ip() == std::net::Ipv4Addr::new(192, 0, 2, 50));
+        let credentials = sent.header(Name::Authorization).or(sent.header(Name::ProxyAuthorization));
+        assert!(!far || credentials.is_none(), "{sent:?}");
+    }
+    phone.assert_nothing_left();
+}
