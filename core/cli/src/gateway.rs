@@ -29,10 +29,15 @@ pub(crate) fn run(flags: &GatewayFlags) -> Result<Exit, Failure> {
         | StartError::Push(_)
         | StartError::Tls(_)
         | StartError::Bind { .. }
+        | StartError::BindAdmin { .. }
         | StartError::System(_) => Failure::new(Exit::Failed, error.to_string()),
     })?;
     for (transport, address) in handle.bound() {
         println!("listening on {} {address}", transport.via_token().to_ascii_lowercase());
+    }
+    for address in handle.admin() {
+        let scheme = if address.ip().is_loopback() { "http" } else { "https" };
+        println!("admin page at {scheme}://{address}/");
     }
     crate::block_on(async {
         signal().await;
@@ -51,6 +56,7 @@ pub(crate) fn run(flags: &GatewayFlags) -> Result<Exit, Failure> {
 /// Two accounts for a gateway without a file, so that it works; nobody but this machine can reach it.
 fn to_try() -> Result<Config, Failure> {
     let mut config = Config::default();
+    config.admin.listen.push(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
     println!("no configuration file: serving this machine only, nothing outlives the process");
     for user in ["mia", "ben"] {
         let password =

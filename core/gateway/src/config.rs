@@ -9,6 +9,8 @@ use wakeline_flow::Transport;
 use wakeline_registrar as registrar;
 use wakeline_secret::Secret;
 
+use crate::admin::Access;
+
 /// The example file: every key with its default and its meaning.
 pub const EXAMPLE: &str = include_str!("../gateway.toml");
 
@@ -66,6 +68,18 @@ pub struct Config {
     pub expiry: Expiry,
     /// Caps.
     pub limits: Limits,
+    /// The administrator's view.
+    pub admin: Admin,
+}
+
+/// The administrator's view.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// What must be shown; empty: nothing, on loopback only.
+    pub token: Secret,
 }
 
 /// Addresses per transport.
@@ -248,6 +262,7 @@ impl Default for Config {
             timers: Timers::default(),
             expiry: Expiry::default(),
             limits: Limits::default(),
+            admin: Admin::default(),
         }
     }
 }
@@ -341,7 +356,8 @@ impl Config {
     #[must_use]
     pub fn on_any_port(mut self) -> Config {
         let listen = &mut self.listen;
-        let all = [&mut listen.udp, &mut listen.tcp, &mut listen.tls, &mut listen.ws, &mut listen.wss];
+        let admin = &mut self.admin.listen;
+        let all = [&mut listen.udp, &mut listen.tcp, &mut listen.tls, &mut listen.ws, &mut listen.wss, admin];
         for address in all.into_iter().flatten() {
             address.set_port(0);
         }
@@ -399,6 +415,25 @@ impl Config {
         config.limits.wakes_per_aor = wakes;
         config.limits.wakes_per_caller = wakes;
         Ok(config)
+    }
+
+    /// Who may see the administrator's view, checked: without a token it stays on this machine.
+    pub(crate) fn admin_access(&self) -> Result<Access, ConfigError> {
+        const SHORTEST: usize = 16;
+        let wrong = |why: String| ConfigError::Value { key: "admin.token", why };
+        let token = &self.admin.token;
+        if token.is_empty() {
+            return match self.admin.listen.iter().find(|address| !address.ip().is_loopback()) {
+                None => Ok(Access::ThisMachine),
+                Some(address) => Err(wrong(format!(
+                    "{address} can be reached from other machines, so a token is needed; or listen on 127.0.0.1"
+                ))),
+            };
+        }
+        if token.expose().len() < SHORTEST {
+            return Err(wrong(format!("at least {SHORTEST} characters; `openssl rand -hex 16` makes one")));
+        }
+        Ok(Access::Token(token.clone()))
     }
 
     /// The accounts, checked.
@@ -510,6 +545,7 @@ mod tests {
         let machine = config.for_registrar(Secret::from("s")).map(|_| ());
         machine
             .and(config.accounts().map(|_| ()))
+            .and(config.admin_access().map(|_| ()))
             .map_or_else(|error| error.to_string(), |()| "fine".to_owned())
     }
 
@@ -548,6 +584,10 @@ mod tests {
                 "not both",
             ),
             ("[[account]]\nuser = \"a\"\nmd5 = \"00112233445566778899AABBCCDDEEFF\"", "fine"),
+            ("[admin]\nlisten = [\"127.0.0.1:5080\", \"[::1]:5080\"]", "fine"),
+            ("[admin]\nlisten = [\"0.0.0.0:5080\"]", "a token is needed"),
+            ("[admin]\nlisten = [\"0.0.0.0:5080\"]\ntoken = \"0123456789abcdef\"", "fine"),
+            ("[admin]\ntoken = \"short\"", "at least 16"),
         ] {
             let message = error(text);
             assert!(message.contains(told), "{text}: {message}");

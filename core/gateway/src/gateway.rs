@@ -13,6 +13,7 @@ use wakeline_registrar::{Account, BindingView, Loaded, Registrar, Trace};
 use wakeline_secret::Secret;
 use wakeline_sip_auth::ReplayMemory;
 
+use crate::admin::{self, Access};
 use crate::config::{Config, ConfigError};
 use crate::edge::certificate::{CertificateError, Certificates};
 use crate::edge::sessions::Sessions;
@@ -60,6 +61,14 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The administrator's address cannot be listened on.
+    #[error("admin.listen: cannot listen on {address}: {source}; is another server running there?")]
+    BindAdmin {
+        /// On which address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The system gives no thread, no randomness or no event queue.
     #[error("cannot start: {0}")]
     System(std::io::Error),
@@ -73,6 +82,7 @@ pub struct Gateway;
 #[derive(Debug)]
 pub struct Handle {
     bound: Vec<(Transport, SocketAddr)>,
+    admin: Vec<SocketAddr>,
     certificate: Option<String>,
     commands: mpsc::UnboundedSender<Command>,
     traces: broadcast::Sender<Trace>,
@@ -92,7 +102,9 @@ struct Parts {
     sessions: Arc<Sessions>,
     keeper: Option<Keeper>,
     traces: broadcast::Sender<Trace>,
+    orders: mpsc::UnboundedSender<Command>,
     commands: mpsc::UnboundedReceiver<Command>,
+    access: Access,
 }
 
 impl Gateway {
@@ -113,6 +125,7 @@ impl Gateway {
         };
         let secret = own.take_or_make("secret", || Ok(hex(&random()?)))?;
         let machine = config.for_registrar(Secret::from(secret))?;
+        let access = config.admin_access()?;
         // Accounts of the file stand above those that were added while the gateway ran.
         loaded.accounts.extend(config.accounts()?);
         let fcm = sender(&config)?;
@@ -140,6 +153,7 @@ impl Gateway {
         let traces = broadcast::Sender::new(TRACES);
         let mut handle = Handle {
             bound: Vec::new(),
+            admin: Vec::new(),
             certificate: certificates.self_signed.clone(),
             commands,
             traces: traces.clone(),
@@ -158,7 +172,9 @@ impl Gateway {
             sessions,
             keeper,
             traces,
+            orders: handle.commands.clone(),
             commands: orders,
+            access,
         };
         let (ready, started) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -167,7 +183,7 @@ impl Gateway {
             .map_err(StartError::System)?;
         handle.threads.insert(0, thread);
         match started.recv() {
-            Ok(bound) => handle.bound = bound?,
+            Ok(bound) => (handle.bound, handle.admin) = bound?,
             Err(_) => return Err(StartError::System(std::io::Error::other("the gateway's thread ended"))),
         }
         Ok(handle)
@@ -183,6 +199,11 @@ impl Handle {
     /// The first address of a transport.
     pub fn address(&self, transport: Transport) -> Option<SocketAddr> {
         self.bound.iter().find(|(bound, _)| *bound == transport).map(|(_, address)| *address)
+    }
+
+    /// Where the administrator's view is.
+    pub fn admin(&self) -> &[SocketAddr] {
+        &self.admin
     }
 
     /// The self-signed certificate, PEM, that a phone on the same machine may pin; `None` when the operator named one.
@@ -364,7 +385,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// What a start gives, or why it failed.
-type Started = Result<Vec<(Transport, SocketAddr)>, StartError>;
+type Started = Result<Bound, StartError>;
+
+/// What is listened on: for SIP, and for the administrator.
+type Bound = (Vec<(Transport, SocketAddr)>, Vec<SocketAddr>);
 
 /// The gateway's thread.
 fn serve(parts: Parts, ready: &std::sync::mpsc::Sender<Started>) {
@@ -389,7 +413,7 @@ fn serve(parts: Parts, ready: &std::sync::mpsc::Sender<Started>) {
 }
 
 /// Binds everything and composes the event loop.
-fn open(parts: Parts) -> Result<(Server, Vec<(Transport, SocketAddr)>), StartError> {
+fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
     let Parts {
         config,
         machine,
@@ -401,7 +425,9 @@ fn open(parts: Parts) -> Result<(Server, Vec<(Transport, SocketAddr)>), StartErr
         sessions,
         keeper,
         traces,
+        orders,
         commands,
+        access,
     } = parts;
     let (sender, inbound) = mpsc::channel(INBOUND);
     let names = Arc::new(AtomicU64::new(1));
@@ -434,9 +460,27 @@ fn open(parts: Parts) -> Result<(Server, Vec<(Transport, SocketAddr)>), StartErr
             listeners.push((listener, transport, tls.clone()));
         }
     }
+    let mut admins = Vec::new();
+    for address in &config.admin.listen {
+        let failed = |source| StartError::BindAdmin { address: *address, source };
+        // Beyond this machine a token travels, so TLS does too.
+        let tls = if address.ip().is_loopback() {
+            None
+        } else {
+            Some(tls::for_http(Arc::clone(&certificates) as _)?)
+        };
+        let listener = listen::bind(*address).map_err(failed)?;
+        admins.push((listener.local_addr().map_err(failed)?, listener, tls));
+    }
     // Only when every address is ours: a half-started gateway would take calls and lose them.
     for (listener, transport, tls) in listeners {
         tokio::spawn(listen::accept(listener, transport, tls, Arc::clone(&names), sender.clone()));
+    }
+    let mut bound = (bound, Vec::new());
+    for (address, listener, tls) in admins {
+        bound.1.push(address);
+        let router = admin::router(access.clone(), orders.clone(), traces.clone());
+        tokio::spawn(admin::serve(listener, tls, router));
     }
     if let Some(fcm) = fcm.clone() {
         tokio::spawn(async move { fcm.warm().await });

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use wakeline_clock::{Time, WallTime, system};
 use wakeline_flow::{FlowId, FlowInfo, Received};
-use wakeline_registrar::{Account, BindingView, Output, PushKey, PushResult, Registrar, Trace, TrustedPeer};
+use wakeline_push::WakeId;
+use wakeline_registrar::{
+    Account, AorView, BindingView, Output, PushKey, PushResult, Registrar, Trace, TrustedPeer,
+};
 use wakeline_sip_message::{Builder, Message, Method};
 
 use crate::addresses::Addresses;
@@ -20,9 +23,10 @@ use crate::edge::certificate::Certificates;
 use crate::edge::udp::{BATCH, UdpPort};
 use crate::edge::{Inbound, Outgoing, stun};
 use crate::push::dispatch::Dispatcher;
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, Durations, Stats};
 use crate::store::{Change, Keeper, Table, record};
 use crate::strangers::Strangers;
+use crate::wakes::{Stretch, Wake, Wakes};
 
 /// What a [`crate::Handle`] asks for.
 pub(crate) enum Command {
@@ -31,6 +35,26 @@ pub(crate) enum Command {
         user: String,
         domain: String,
         reply: oneshot::Sender<Vec<BindingView>>,
+    },
+    /// The newest wakes.
+    Wakes {
+        most: usize,
+        reply: oneshot::Sender<Vec<Wake>>,
+    },
+    Wake {
+        wake: WakeId,
+        reply: oneshot::Sender<Option<Wake>>,
+    },
+    /// A page of addresses of record.
+    Aors {
+        from: u32,
+        most: usize,
+        reply: oneshot::Sender<Vec<AorView>>,
+    },
+    Aor {
+        user: String,
+        domain: String,
+        reply: oneshot::Sender<Option<AorView>>,
     },
     PutAccount(Account),
     RemoveAccount {
@@ -96,6 +120,9 @@ pub(crate) struct State {
     duties: Time,
     certificate: Time,
     addresses: Addresses,
+    wakes: Wakes,
+    wake: Durations,
+    ring: Durations,
 }
 
 impl State {
@@ -110,6 +137,9 @@ impl State {
             duties: now + DUTIES,
             certificate: now + CERTIFICATE,
             addresses: Addresses::default(),
+            wakes: Wakes::default(),
+            wake: Durations::default(),
+            ring: Durations::default(),
         }
     }
 }
@@ -290,6 +320,11 @@ impl Server {
 
     fn trace(&mut self, trace: Trace) {
         self.state.counters.count(&trace.leg);
+        match self.state.wakes.add(&trace, system::wall()) {
+            Some(Stretch::Wake(seconds)) => self.state.wake.add(seconds),
+            Some(Stretch::Ring(seconds)) => self.state.ring.add(seconds),
+            None => {}
+        }
         match &trace.wake {
             Some(wake) => {
                 tracing::info!(target: "wakeline_gateway::wake", %wake, at = ?trace.at, leg = ?trace.leg)
@@ -306,6 +341,12 @@ impl Server {
             Command::Stats(reply) => drop(reply.send(self.stats(now))),
             Command::Bindings { user, domain, reply } => {
                 drop(reply.send(self.registrar.bindings_of(now, &user, &domain)));
+            }
+            Command::Wakes { most, reply } => drop(reply.send(self.state.wakes.recent(most))),
+            Command::Wake { wake, reply } => drop(reply.send(self.state.wakes.get(&wake))),
+            Command::Aors { from, most, reply } => drop(reply.send(self.registrar.aors(now, from, most))),
+            Command::Aor { user, domain, reply } => {
+                drop(reply.send(self.registrar.aor(now, &user, &domain)));
             }
             Command::PutAccount(account) => {
                 if let Some(keeper) = &self.keeper {
@@ -364,6 +405,8 @@ impl Server {
             store_waiting: self.keeper.as_ref().map_or(0, Keeper::waiting),
             store_trouble: self.keeper.as_ref().and_then(|keeper| keeper.health().trouble()),
             counters: self.state.counters,
+            wake: self.state.wake,
+            ring: self.state.ring,
         }
     }
 

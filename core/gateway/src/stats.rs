@@ -24,6 +24,46 @@ pub struct Stats {
     pub store_trouble: Option<String>,
     /// What happened since the start.
     pub counters: Counters,
+    /// From the push to the REGISTER of the device that was waited for.
+    #[serde(skip)]
+    pub wake: Durations,
+    /// From the INVITE to the first ringing.
+    #[serde(skip)]
+    pub ring: Durations,
+}
+
+/// How long something took, counted by limits: a histogram.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Durations {
+    counts: [u64; LIMITS.len()],
+    count: u64,
+    sum: f64,
+}
+
+/// Upper limits in seconds: a wake over an open connection, over a push, and where callers give up.
+const LIMITS: [f64; 12] = [0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0];
+
+impl Durations {
+    pub(crate) fn add(&mut self, seconds: f64) {
+        self.count += 1;
+        self.sum += seconds;
+        if let Some(place) = LIMITS.iter().position(|limit| seconds <= *limit) {
+            self.counts[place] += 1;
+        }
+    }
+
+    /// Each limit in seconds with how many took at most that long.
+    pub fn up_to(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        LIMITS.iter().zip(&self.counts).scan(0, |sum, (limit, count)| {
+            *sum += count;
+            Some((*limit, *sum))
+        })
+    }
+
+    /// Seconds altogether, and how many.
+    pub fn total(&self) -> (f64, u64) {
+        (self.sum, self.count)
+    }
 }
 
 /// What happened since the start.
@@ -83,5 +123,21 @@ impl Counters {
             | Leg::FinalOut(_) => return,
         };
         *counter += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_counted_cumulatively_and_the_longest_only_in_the_total() {
+        let mut durations = Durations::default();
+        for seconds in [0.01, 0.02, 0.6, 100.0] {
+            durations.add(seconds);
+        }
+        let up_to: Vec<u64> = durations.up_to().map(|(_, count)| count).collect();
+        assert_eq!(up_to, [2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3]);
+        assert_eq!(durations.total().1, 4);
     }
 }

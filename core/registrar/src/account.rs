@@ -124,6 +124,14 @@ impl Accounts {
         self.entries.get(id.0 as usize)?.as_ref()
     }
 
+    /// The living entries from a number on.
+    pub(crate) fn starting_at(&self, from: u32) -> impl Iterator<Item = (AorId, &Entry)> {
+        let start = usize::try_from(from).unwrap_or(usize::MAX).min(self.entries.len());
+        let numbers = from..;
+        let entries = self.entries.get(start..).unwrap_or(&[]);
+        numbers.zip(entries).filter_map(|(number, entry)| Some((AorId(number), entry.as_ref()?)))
+    }
+
     pub(crate) fn get_mut(&mut self, id: AorId) -> Option<&mut Entry> {
         self.entries.get_mut(id.0 as usize)?.as_mut()
     }
@@ -180,7 +188,7 @@ mod tests {
     #[test]
     fn users_are_case_sensitive_and_domains_are_not() {
         let domains = ["voice.example.org".to_string(), "192.0.2.1".to_string()];
-        let mut accounts = Accounts::new(&domains, Keyed::draw(&mut Entropy::from_number(1)));
+        let mut accounts = Accounts::new(&domains, Keyed::draw(&mut Entropy::starting_at(1)));
         let mia = accounts.put(account("mia", "Voice.Example.org"));
         assert_eq!(accounts.find("mia", "VOICE.example.ORG"), Some(mia));
         assert_eq!(accounts.find("Mia", "voice.example.org"), None);

@@ -33,6 +33,7 @@ mod respond;
 mod route;
 mod seal;
 mod trace;
+mod view;
 
 pub use account::{Account, Credential};
 pub use binding::BindingId;
@@ -44,5 +45,6 @@ pub use output::{
     Caller, Gauges, Loaded, Output, Persist, PushKey, PushPurpose, PushRequest, PushResult, StoredBinding,
     StoredWake,
 };
-pub use quota::Allowance;
+pub use quota::{Allowance, Left};
 pub use trace::{Leg, Trace};
+pub use view::AorView;

@@ -21,6 +21,15 @@ pub struct Allowance {
     pub per_hour: u16,
 }
 
+/// What is left of an allowance now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Left {
+    /// In this minute.
+    pub minute: u16,
+    /// In this hour.
+    pub hour: u16,
+}
+
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -61,6 +70,18 @@ impl Quota {
             used.push_back(now);
         }
         granted
+    }
+
+    /// What `name` has left, without taking any of it.
+    pub(crate) fn left(&self, now: Time, name: u64) -> Left {
+        let within = |span| {
+            let used = self.uses.get(&name).into_iter().flatten();
+            u16::try_from(used.filter(|taken| now.since(**taken) < span).count()).unwrap_or(u16::MAX)
+        };
+        Left {
+            minute: self.allowance.per_minute.saturating_sub(within(MINUTE)),
+            hour: self.allowance.per_hour.saturating_sub(within(HOUR)),
+        }
     }
 
     /// Looks at `most` of the names that wait longest and drops the idle ones.

@@ -32,6 +32,15 @@ pub(crate) fn for_websocket(
     Ok(Arc::new(config))
 }
 
+/// TLS 1.2 and 1.3 for the administrator's HTTP.
+pub(crate) fn for_http(
+    certificates: Arc<dyn ResolvesServerCert>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut config = plain(certificates)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
 fn plain(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)

@@ -1,0 +1,81 @@
+//! The numbers as Prometheus reads them (text exposition format 0.0.4).
+
+use core::fmt::Write as _;
+
+use crate::stats::{Durations, Stats};
+
+/// The content type of the format.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All numbers as text.
+pub(crate) fn text(stats: &Stats) -> String {
+    let mut page = Page(String::with_capacity(4096));
+    page.gauge("wakeline_up_seconds", "Seconds since the start.", stats.up_ms as f64 / 1000.0);
+    let gauges = &stats.gauges;
+    for (name, help, value) in [
+        ("accounts", "Accounts.", gauges.accounts),
+        ("bindings", "Registered devices.", gauges.bindings),
+        ("flows", "Open flows of every transport.", gauges.flows),
+        ("streams", "Open TCP, TLS and WebSocket connections.", stats.streams),
+        ("unregistered_streams", "Connections that have not registered.", stats.unregistered_streams),
+        ("requests_in_progress", "Requests in progress.", gauges.contexts),
+        ("held", "Requests held for a sleeping device.", gauges.held),
+        ("pushes_on_their_way", "Pushes without an answer yet.", stats.pushes_on_their_way),
+        ("outcomes", "Ended calls that are remembered for late wakers.", gauges.outcomes),
+        ("client_transactions", "SIP client transactions.", gauges.client_transactions),
+        ("server_transactions", "SIP server transactions.", gauges.server_transactions),
+        ("timers", "Armed timers.", gauges.timers),
+        ("quota_names", "Names in the quota and back-off tables.", gauges.quota_names),
+        ("store_waiting", "Changes that wait for the store.", stats.store_waiting),
+        ("store_troubled", "1 when the store takes nothing.", usize::from(stats.store_trouble.is_some())),
+    ] {
+        page.gauge(&format!("wakeline_{name}"), help, value as f64);
+    }
+    let counters = &stats.counters;
+    for (name, help, value) in [
+        ("messages_sent", "SIP messages sent.", counters.sent),
+        ("registers_accepted", "REGISTERs accepted.", counters.registered),
+        ("registers_refused", "REGISTERs refused.", counters.register_refused),
+        ("requests", "Requests let in.", counters.requests),
+        ("requests_refused", "Requests refused.", counters.requests_refused),
+        ("pushes", "Pushes asked for.", counters.pushes),
+        ("pushes_failed", "Pushes that the service did not take.", counters.pushes_failed),
+        ("held_requests", "Requests held for a sleeping device.", counters.held),
+        ("wakes_expired", "Devices that did not come in time.", counters.wakes_expired),
+        ("over_quota", "Wakes refused for their number.", counters.over_quota),
+        ("garbage", "Datagrams and messages that were no SIP.", counters.garbage),
+        ("evicted", "Connections closed to make room for newer ones.", counters.evicted),
+        ("given_up", "Connections closed because they did not read.", counters.given_up),
+        ("udp_dropped", "Datagrams that could not be sent.", stats.udp_dropped),
+    ] {
+        page.head(&format!("wakeline_{name}_total"), help, "counter");
+        let _ = writeln!(page.0, "wakeline_{name}_total {value}");
+    }
+    page.durations("wakeline_wake_seconds", "From the push to the device's REGISTER.", &stats.wake);
+    page.durations("wakeline_ring_seconds", "From the INVITE to the first ringing.", &stats.ring);
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        // Writing to a string cannot fail.
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+        self.head(name, help, "gauge");
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn durations(&mut self, name: &str, help: &str, durations: &Durations) {
+        self.head(name, help, "histogram");
+        for (limit, count) in durations.up_to() {
+            let _ = writeln!(self.0, "{name}_bucket{{le=\"{limit}\"}} {count}");
+        }
+        let (sum, count) = durations.total();
+        let _ =
+            write!(self.0, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}\n");
+    }
+}

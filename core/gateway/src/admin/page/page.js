@@ -1,0 +1,203 @@
+// The administrator's page. Everything shown is set as text, never as markup; the token stays in this tab.
+'use strict';
+
+const $ = (selector, root = document) => root.querySelector(selector);
+const sections = ['wakes', 'devices', 'numbers', 'log'];
+let shown = 'wakes';
+let nextAor = 0;
+let reading = null;
+
+function element(name, text, kind) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (kind) made.className = kind;
+  return made;
+}
+
+function tell(text, kind) {
+  const state = $('#state');
+  state.textContent = text;
+  state.className = kind || '';
+}
+
+async function ask(path, options) {
+  const token = sessionStorage.getItem('token');
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const answer = await fetch(path, { headers, cache: 'no-store', ...options });
+  if (answer.status === 401) {
+    sessionStorage.removeItem('token');
+    $('#door').hidden = false;
+    throw new Error('a token is needed');
+  }
+  $('#door').hidden = true;
+  if (answer.status === 404) return null;
+  if (!answer.ok) throw new Error((await answer.text()).trim() || `HTTP ${answer.status}`);
+  return answer;
+}
+
+const json = async (path) => { const answer = await ask(path); return answer && answer.json(); };
+
+const OUTCOMES = {
+  in_progress: ['in progress', 'wait'], ringing: ['ringing', 'good'], answered: ['answered', 'good'],
+  caller_gone: ['caller gave up', 'wait'], failed: ['failed', 'bad'],
+};
+
+function legs(wake) {
+  const table = element('table');
+  for (const leg of wake.legs) {
+    const row = table.insertRow();
+    row.append(element('td', `${leg.at_ms.toFixed(1)} ms`));
+    const parts = [leg.what];
+    if (leg.number !== undefined) parts.push(leg.number);
+    if (leg.device !== undefined) parts.push(`· device ${leg.device}`);
+    row.append(element('td', parts.join(' ')));
+  }
+  return table;
+}
+
+async function wakes() {
+  const list = $('#wakes .list');
+  const open = new Set([...list.querySelectorAll('details[open]')].map((one) => one.dataset.wake));
+  const found = await json('api/wakes?most=100');
+  $('#wakes .none').hidden = found.length > 0;
+  list.replaceChildren(...found.map((wake) => {
+    const item = element('li');
+    const details = element('details');
+    details.dataset.wake = wake.wake;
+    details.open = open.has(wake.wake);
+    const summary = element('summary');
+    const [word, kind] = OUTCOMES[wake.outcome.state] || [wake.outcome.state, ''];
+    summary.append(element('span', new Date(wake.began_ms).toLocaleTimeString()), ' ',
+      element('span', wake.outcome.code ? `${word} ${wake.outcome.code}` : word, kind), ' ',
+      element('span', wake.ring_ms === null ? 'did not ring' : `rang after ${wake.ring_ms.toFixed(0)} ms`, 'quiet'), ' ',
+      element('code', wake.wake));
+    details.append(summary, legs(wake));
+    item.append(details);
+    return item;
+  }));
+}
+
+function aor(one) {
+  const item = element('li');
+  item.append(element('strong', one.name), ' ',
+    element('span', `wakes left: ${one.wakes_left.minute} this minute, ${one.wakes_left.hour} this hour`,
+      one.wakes_left.minute && one.wakes_left.hour ? 'quiet' : 'bad'));
+  const table = element('table');
+  for (const device of one.devices) {
+    const row = table.insertRow();
+    row.append(element('td', `device ${device.device}`));
+    const state = device.connected ? 'connected' : device.wakeable ? 'asleep, can be woken' : 'out of reach';
+    row.append(element('td', `${state}, registered for ${device.expires_in_s} s more`));
+  }
+  item.append(one.devices.length ? table : element('p', 'no device', 'quiet'));
+  return item;
+}
+
+async function devices(more) {
+  if (!more) nextAor = 0;
+  const page = await json(`api/aors?from=${nextAor}&most=50`);
+  const list = $('#devices .list');
+  const items = page.aors.map(aor);
+  if (more) list.append(...items); else list.replaceChildren(...items);
+  $('#devices .none').hidden = list.children.length > 0;
+  nextAor = page.next ?? 0;
+  $('#devices .more').hidden = page.next === undefined;
+}
+
+async function numbers() {
+  const stats = await json('api/stats');
+  const rows = [];
+  const walk = (value, name) => {
+    if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
+      for (const [key, inner] of Object.entries(value)) walk(inner, name ? `${name}: ${key}` : key);
+    } else if (!Array.isArray(value)) {
+      rows.push(element('dt', name.replaceAll('_', ' ')), element('dd', value === null ? 'none' : String(value)));
+    }
+  };
+  walk(stats, '');
+  $('#numbers dl').replaceChildren(...rows);
+}
+
+async function log() {
+  if (reading) return;
+  const stop = new AbortController();
+  reading = stop;
+  try {
+    const answer = await ask('api/log', { signal: stop.signal });
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      text += value;
+      const events = text.split('\n\n');
+      text = events.pop();
+      for (const event of events) line(event);
+    }
+  } finally {
+    if (reading === stop) reading = null;
+  }
+}
+
+function line(event) {
+  const data = event.split('\n').filter((one) => one.startsWith('data:')).map((one) => one.slice(5).trim()).join('');
+  if (!data) return;
+  const list = $('#log .list');
+  if (event.startsWith('event: lost') || event.includes('\nevent: lost')) {
+    list.prepend(element('li', `${data} lines were too many to show`, 'bad'));
+  } else {
+    const leg = JSON.parse(data);
+    const item = element('li');
+    item.append(element('span', new Date(leg.at_ms).toLocaleTimeString(), 'quiet'), ` ${leg.what}`);
+    if (leg.number !== undefined) item.append(` ${leg.number}`);
+    if (leg.device !== undefined) item.append(` · device ${leg.device}`);
+    if (leg.wake) item.append(' ', element('code', leg.wake));
+    list.prepend(item);
+  }
+  while (list.children.length > 500) list.lastChild.remove();
+}
+
+const VIEWS = { wakes, devices, numbers, log };
+
+async function refresh() {
+  try {
+    const stats = await json('api/stats');
+    const trouble = stats.store_trouble ? ` · store: ${stats.store_trouble}` : '';
+    tell(`up ${Math.round(stats.up_ms / 1000)} s · ${stats.gauges.bindings} devices · ${stats.gauges.held} held${trouble}`,
+      trouble ? 'bad' : '');
+    if (shown === 'wakes' || shown === 'numbers') await VIEWS[shown]();
+  } catch (error) {
+    tell(error.message, 'bad');
+  }
+}
+
+function show() {
+  const name = location.hash.slice(1);
+  shown = sections.includes(name) ? name : 'wakes';
+  for (const section of sections) $(`#${section}`).hidden = section !== shown;
+  for (const link of document.querySelectorAll('nav a')) {
+    if (link.hash === `#${shown}`) link.setAttribute('aria-current', 'page'); else link.removeAttribute('aria-current');
+  }
+  if (shown !== 'log' && reading) reading.abort();
+  scrollTo(0, 0);
+  VIEWS[shown]().catch((error) => { if (error.name !== 'AbortError') tell(error.message, 'bad'); });
+}
+
+$('#door').addEventListener('submit', (event) => {
+  event.preventDefault();
+  sessionStorage.setItem('token', $('#token').value);
+  $('#token').value = '';
+  refresh().then(show);
+});
+$('#devices .more').addEventListener('click', () => devices(true));
+$('#devices .find').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const name = event.target.elements.name.value.trim();
+  if (!name) return devices();
+  const one = await json(`api/aors/${encodeURIComponent(name)}`);
+  $('#devices .list').replaceChildren(one ? aor(one) : element('li', `${name} is no address of record of this gateway`));
+  $('#devices .more').hidden = true;
+});
+addEventListener('hashchange', show);
+refresh().then(show);
+setInterval(refresh, 2000);
