@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn users_are_case_sensitive_and_domains_are_not() {
         let domains = ["voice.example.org".to_string(), "192.0.2.1".to_string()];
-        let mut accounts = Accounts::new(&domains, Keyed::draw(&mut Entropy::starting_at(1)));
+        let mut accounts = Accounts::new(&domains, Keyed::draw(&mut Entropy::from_number(1)));
         let mia = accounts.put(account("mia", "Voice.Example.org"));
         assert_eq!(accounts.find("mia", "VOICE.example.ORG"), Some(mia));
         assert_eq!(accounts.find("Mia", "voice.example.org"), None);
