@@ -16,5 +16,6 @@ mod phone;
 mod store;
 
 pub use audio::{AudioChoice, AudioError};
+pub use media::Quality;
 pub use net::Trust;
-pub use phone::{Options, Phone, Quality, StartError, Stats, TimedEvent};
+pub use phone::{Options, Phone, StartError, Stats, TimedEvent};

@@ -7,59 +7,51 @@ use oboe::{
     AudioStreamAsync, AudioStreamBuilder, ContentType, DataCallbackResult, Error, Input, InputPreset, Mono,
     Output, PerformanceMode, SharingMode, Usage,
 };
-use wakeline_clock::Time;
 
-use super::wires::{Alarm, LoopEnd, Loudspeaker, Microphone, wires};
-use super::{AudioDevice, AudioError};
+use super::AudioError;
+use super::wires::{Alarm, Loudspeaker, Microphone, Wired, wires};
 
 /// The native rate of nearly every phone; Oboe converts on the others.
 const RATE: u32 = 48_000;
 
 /// The microphone and the loudspeaker of a call.
-pub(crate) struct Android {
-    end: LoopEnd,
-    // The streams run as long as they are held.
-    _capturing: AudioStreamAsync<Input, Capturing>,
-    _playing: AudioStreamAsync<Output, Playing>,
-}
+pub(crate) type Android = Wired<(AudioStreamAsync<Input, Capturing>, AudioStreamAsync<Output, Playing>)>;
 
 /// Runs in the input stream's callback.
-struct Capturing(Microphone);
+pub(crate) struct Capturing(Microphone);
 
 /// Runs in the output stream's callback; tells of lost devices for both, because both are lost together.
-struct Playing(Loudspeaker, Alarm);
+pub(crate) struct Playing(Loudspeaker, Alarm);
 
-impl Android {
-    /// Opens and starts both streams.
-    pub(crate) fn open() -> Result<Android, AudioError> {
-        let (end, microphone, loudspeaker, alarm) = wires(RATE);
-        let mut playing = AudioStreamBuilder::default()
-            .set_output()
-            .set_usage(Usage::VoiceCommunication)
-            .set_content_type(ContentType::Speech)
-            .set_performance_mode(PerformanceMode::LowLatency)
-            .set_sharing_mode(SharingMode::Shared)
-            .set_sample_rate(RATE as i32)
-            .set_i16()
-            .set_mono()
-            .set_callback(Playing(loudspeaker, alarm))
-            .open_stream()
-            .map_err(device)?;
-        let mut capturing = AudioStreamBuilder::default()
-            .set_input()
-            .set_input_preset(InputPreset::VoiceCommunication)
-            .set_performance_mode(PerformanceMode::LowLatency)
-            .set_sharing_mode(SharingMode::Shared)
-            .set_sample_rate(RATE as i32)
-            .set_i16()
-            .set_mono()
-            .set_callback(Capturing(microphone))
-            .open_stream()
-            .map_err(device)?;
-        playing.start().map_err(device)?;
-        capturing.start().map_err(device)?;
-        Ok(Android { end, _capturing: capturing, _playing: playing })
-    }
+/// Opens and starts both streams.
+pub(crate) fn open() -> Result<Android, AudioError> {
+    let (end, microphone, loudspeaker, alarm) = wires(RATE);
+    let mut playing = AudioStreamBuilder::default()
+        .set_output()
+        .set_usage(Usage::VoiceCommunication)
+        .set_content_type(ContentType::Speech)
+        .set_performance_mode(PerformanceMode::LowLatency)
+        .set_sharing_mode(SharingMode::Shared)
+        .set_sample_rate(RATE as i32)
+        .set_i16()
+        .set_mono()
+        .set_callback(Playing(loudspeaker, alarm))
+        .open_stream()
+        .map_err(device)?;
+    let mut capturing = AudioStreamBuilder::default()
+        .set_input()
+        .set_input_preset(InputPreset::VoiceCommunication)
+        .set_performance_mode(PerformanceMode::LowLatency)
+        .set_sharing_mode(SharingMode::Shared)
+        .set_sample_rate(RATE as i32)
+        .set_i16()
+        .set_mono()
+        .set_callback(Capturing(microphone))
+        .open_stream()
+        .map_err(device)?;
+    playing.start().map_err(device)?;
+    capturing.start().map_err(device)?;
+    Ok(end.with((capturing, playing)))
 }
 
 fn device(error: Error) -> AudioError {
@@ -89,27 +81,5 @@ impl AudioOutputCallback for Playing {
 
     fn on_error_after_close(&mut self, _: &mut dyn AudioOutputStreamSafe, error: Error) {
         self.1.tell(format!("{error:?}"));
-    }
-}
-
-impl AudioDevice for Android {
-    fn rate(&self) -> u32 {
-        self.end.rate()
-    }
-
-    fn capture(&mut self, _now: Time, samples: &mut Vec<i16>) {
-        self.end.capture(samples);
-    }
-
-    fn wanted(&mut self, _now: Time) -> usize {
-        self.end.wanted()
-    }
-
-    fn play(&mut self, samples: &[i16]) {
-        self.end.play(samples);
-    }
-
-    fn failure(&mut self) -> Option<String> {
-        self.end.failure()
     }
 }

@@ -4,53 +4,44 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{BufferSize, StreamConfig};
-use wakeline_clock::Time;
 
-use super::wires::{Alarm, LoopEnd, wires};
-use super::{AudioDevice, AudioError};
+use super::AudioError;
+use super::wires::{Alarm, Wired, wires};
 
 /// Every sound system converts to and from this rate.
 const RATE: u32 = 48_000;
 
-/// The default microphone and loudspeaker.
-pub(crate) struct Desktop {
-    end: LoopEnd,
-    // The streams run as long as they are held.
-    _microphone: Option<cpal::Stream>,
-    _loudspeaker: cpal::Stream,
-}
+/// The default microphone, where there is one, and loudspeaker.
+pub(crate) type Desktop = Wired<(Option<cpal::Stream>, cpal::Stream)>;
 
-impl Desktop {
-    /// Opens and starts both. A machine without a microphone listens only.
-    pub(crate) fn open() -> Result<Desktop, AudioError> {
-        let host = cpal::default_host();
-        let (end, mut microphone, mut loudspeaker, alarm) = wires(RATE);
-        let alarm = Arc::new(Mutex::new(alarm));
-        let output =
-            host.default_output_device().ok_or_else(|| AudioError::Device("no loudspeaker".into()))?;
-        let channels = output.default_output_config().map_or(2, |config| config.channels());
-        let playing = output
-            .build_output_stream(
-                configuration(channels),
-                move |samples: &mut [i16], _: &_| loudspeaker.take(samples, usize::from(channels)),
-                telling(Arc::clone(&alarm), "loudspeaker"),
-                None,
-            )
-            .map_err(device)?;
-        playing.play().map_err(device)?;
-        let capturing = host.default_input_device().map(|input| {
-            let channels = input.default_input_config().map_or(1, |config| config.channels());
-            let stream = input.build_input_stream(
-                configuration(channels),
-                move |samples: &[i16], _: &_| microphone.give(samples, usize::from(channels)),
-                telling(alarm, "microphone"),
-                None,
-            )?;
-            stream.play()?;
-            Ok(stream)
-        });
-        Ok(Desktop { end, _microphone: capturing.transpose().map_err(device)?, _loudspeaker: playing })
-    }
+/// Opens and starts both. A machine without a microphone listens only.
+pub(crate) fn open() -> Result<Desktop, AudioError> {
+    let host = cpal::default_host();
+    let (end, mut microphone, mut loudspeaker, alarm) = wires(RATE);
+    let alarm = Arc::new(Mutex::new(alarm));
+    let output = host.default_output_device().ok_or_else(|| AudioError::Device("no loudspeaker".into()))?;
+    let channels = output.default_output_config().map_or(2, |config| config.channels());
+    let playing = output
+        .build_output_stream(
+            configuration(channels),
+            move |samples: &mut [i16], _: &_| loudspeaker.take(samples, usize::from(channels)),
+            telling(Arc::clone(&alarm), "loudspeaker"),
+            None,
+        )
+        .map_err(device)?;
+    playing.play().map_err(device)?;
+    let capturing = host.default_input_device().map(|input| {
+        let channels = input.default_input_config().map_or(1, |config| config.channels());
+        let stream = input.build_input_stream(
+            configuration(channels),
+            move |samples: &[i16], _: &_| microphone.give(samples, usize::from(channels)),
+            telling(alarm, "microphone"),
+            None,
+        )?;
+        stream.play()?;
+        Ok(stream)
+    });
+    Ok(end.with((capturing.transpose().map_err(device)?, playing)))
 }
 
 fn configuration(channels: u16) -> StreamConfig {
@@ -64,26 +55,4 @@ fn device(error: cpal::Error) -> AudioError {
 
 fn telling(alarm: Arc<Mutex<Alarm>>, which: &'static str) -> impl FnMut(cpal::Error) + Send + 'static {
     move |error| alarm.lock().unwrap_or_else(PoisonError::into_inner).tell(format!("{which}: {error}"))
-}
-
-impl AudioDevice for Desktop {
-    fn rate(&self) -> u32 {
-        self.end.rate()
-    }
-
-    fn capture(&mut self, _now: Time, samples: &mut Vec<i16>) {
-        self.end.capture(samples);
-    }
-
-    fn wanted(&mut self, _now: Time) -> usize {
-        self.end.wanted()
-    }
-
-    fn play(&mut self, samples: &[i16]) {
-        self.end.play(samples);
-    }
-
-    fn failure(&mut self) -> Option<String> {
-        self.end.failure()
-    }
 }

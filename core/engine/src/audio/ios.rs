@@ -6,10 +6,9 @@
 use coreaudio::audio_unit::audio_format::LinearPcmFlags;
 use coreaudio::audio_unit::render_callback::{Args, data};
 use coreaudio::audio_unit::{AudioUnit, Element, IOType, SampleFormat, Scope, StreamFormat};
-use wakeline_clock::Time;
 
-use super::wires::{LoopEnd, wires};
-use super::{AudioDevice, AudioError};
+use super::AudioError;
+use super::wires::{Wired, wires};
 
 /// The unit's own rate on every current device.
 const RATE: u32 = 48_000;
@@ -18,17 +17,11 @@ const RATE: u32 = 48_000;
 const ENABLE_IO: u32 = 2003;
 
 /// Microphone and loudspeaker in one unit.
-pub(crate) struct Ios {
-    end: LoopEnd,
-    // The unit runs as long as it is held.
-    _unit: AudioUnit,
-}
+pub(crate) type Ios = Wired<AudioUnit>;
 
-impl Ios {
-    /// Opens and starts the unit.
-    pub(crate) fn open() -> Result<Ios, AudioError> {
-        start().map_err(|error| AudioError::Device(error.to_string()))
-    }
+/// Opens and starts the unit.
+pub(crate) fn open() -> Result<Ios, AudioError> {
+    start().map_err(|error| AudioError::Device(error.to_string()))
 }
 
 fn start() -> Result<Ios, coreaudio::Error> {
@@ -55,27 +48,5 @@ fn start() -> Result<Ios, coreaudio::Error> {
     })?;
     unit.initialize()?;
     unit.start()?;
-    Ok(Ios { end, _unit: unit })
-}
-
-impl AudioDevice for Ios {
-    fn rate(&self) -> u32 {
-        self.end.rate()
-    }
-
-    fn capture(&mut self, _now: Time, samples: &mut Vec<i16>) {
-        self.end.capture(samples);
-    }
-
-    fn wanted(&mut self, _now: Time) -> usize {
-        self.end.wanted()
-    }
-
-    fn play(&mut self, samples: &[i16]) {
-        self.end.play(samples);
-    }
-
-    fn failure(&mut self) -> Option<String> {
-        self.end.failure()
-    }
+    Ok(end.with(unit))
 }

@@ -75,11 +75,11 @@ pub(crate) trait AudioDevice {
 pub(crate) fn open(choice: &AudioChoice, now: Time) -> Result<Box<dyn AudioDevice>, AudioError> {
     match choice {
         #[cfg(not(any(target_os = "android", target_os = "ios")))]
-        AudioChoice::System => Ok(Box::new(desktop::Desktop::open()?)),
+        AudioChoice::System => Ok(Box::new(desktop::open()?)),
         #[cfg(target_os = "android")]
-        AudioChoice::System => Ok(Box::new(android::Android::open()?)),
+        AudioChoice::System => Ok(Box::new(android::open()?)),
         #[cfg(target_os = "ios")]
-        AudioChoice::System => Ok(Box::new(ios::Ios::open()?)),
+        AudioChoice::System => Ok(Box::new(ios::open()?)),
         AudioChoice::Null => Ok(Box::new(paced::Paced::silent(now))),
         AudioChoice::Tone { hertz, record } => {
             Ok(Box::new(paced::Paced::tone(now, *hertz, record.as_deref())?))

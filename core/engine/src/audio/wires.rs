@@ -1,12 +1,21 @@
 //! Two rings between the loop and a device's own threads. Callbacks never lock, allocate or wait.
 
 use rtrb::{Consumer, Producer, RingBuffer};
+use wakeline_clock::Time;
 
-/// Each ring holds this many milliseconds; the loop keeps the loudspeaker's far emptier ([`LoopEnd::wanted`]).
+use super::AudioDevice;
+
+/// Each ring holds this many milliseconds; the loop keeps the loudspeaker's far emptier ([`AudioDevice::wanted`]).
 const RING_MS: u32 = 200;
 
 /// What the loudspeaker's ring is kept at: two turns of the loop.
 const KEPT_MS: u32 = 30;
+
+/// A device of the system: the loop's end of the rings, and the platform's streams that run as long as they are held.
+pub(crate) struct Wired<Streams> {
+    end: LoopEnd,
+    _streams: Streams,
+}
 
 /// The loop's end.
 pub(crate) struct LoopEnd {
@@ -40,34 +49,42 @@ pub(crate) fn wires(rate: u32) -> (LoopEnd, Microphone, Loudspeaker, Alarm) {
 }
 
 impl LoopEnd {
-    /// Samples per second.
-    pub(crate) fn rate(&self) -> u32 {
-        self.rate
+    /// A device of this end and the streams that serve the others.
+    pub(crate) fn with<Streams>(self, streams: Streams) -> Wired<Streams> {
+        Wired { end: self, _streams: streams }
     }
 
-    /// Appends what the microphone gave.
-    pub(crate) fn capture(&mut self, samples: &mut Vec<i16>) {
+    /// How many samples bring the loudspeaker's ring to its level.
+    fn wanted(&self) -> usize {
+        let filled = self.playing.buffer().capacity() - self.playing.slots();
+        ((self.rate * KEPT_MS / 1000) as usize).saturating_sub(filled)
+    }
+}
+
+impl<Streams> AudioDevice for Wired<Streams> {
+    fn rate(&self) -> u32 {
+        self.end.rate
+    }
+
+    fn capture(&mut self, _now: Time, samples: &mut Vec<i16>) {
         let start = samples.len();
-        samples.resize(start + self.captured.slots(), 0);
-        let (_, unfilled) = self.captured.pop_partial_slice(&mut samples[start..]);
+        samples.resize(start + self.end.captured.slots(), 0);
+        let (_, unfilled) = self.end.captured.pop_partial_slice(&mut samples[start..]);
         let missing = unfilled.len();
         samples.truncate(samples.len() - missing);
     }
 
-    /// How many samples bring the loudspeaker's ring to its level.
-    pub(crate) fn wanted(&self) -> usize {
-        let filled = self.playing.buffer().capacity() - self.playing.slots();
-        ((self.rate * KEPT_MS / 1000) as usize).saturating_sub(filled)
+    fn wanted(&mut self, _now: Time) -> usize {
+        self.end.wanted()
     }
 
-    /// Hands samples to the loudspeaker; what does not fit is dropped.
-    pub(crate) fn play(&mut self, samples: &[i16]) {
-        let (_, _dropped) = self.playing.push_partial_slice(samples);
+    /// What does not fit is dropped.
+    fn play(&mut self, samples: &[i16]) {
+        let (_, _dropped) = self.end.playing.push_partial_slice(samples);
     }
 
-    /// The next failure that a callback told of.
-    pub(crate) fn failure(&mut self) -> Option<String> {
-        self.failures.pop().ok()
+    fn failure(&mut self) -> Option<String> {
+        self.end.failures.pop().ok()
     }
 }
 
@@ -107,25 +124,29 @@ mod tests {
 
     #[test]
     fn the_loudspeaker_is_kept_at_its_level_and_plays_silence_when_empty() {
-        let (mut end, mut microphone, mut loudspeaker, _) = wires(8000);
-        assert_eq!(end.wanted(), 240);
-        end.play(&[7; 100]);
-        assert_eq!(end.wanted(), 140);
+        let (end, mut microphone, mut loudspeaker, mut alarm) = wires(8000);
+        let mut device = end.with(());
+        let now = Time::ZERO;
+        assert_eq!((device.rate(), device.wanted(now)), (8000, 240));
+        device.play(&[7; 100]);
+        assert_eq!(device.wanted(now), 140);
         let mut stereo = [1; 220];
         loudspeaker.take(&mut stereo, 2);
         assert_eq!((stereo[199], stereo[200]), (7, 0));
         microphone.give(&[10, 20, 30, 40], 2);
         let mut samples = vec![1];
-        end.capture(&mut samples);
+        device.capture(now, &mut samples);
         assert_eq!(samples, [1, 15, 35]);
+        alarm.tell("unplugged".into());
+        assert_eq!((device.failure(), device.failure()), (Some("unplugged".into()), None));
     }
 
     #[test]
     fn a_loop_that_sleeps_costs_samples_and_not_memory() {
-        let (mut end, mut microphone, _, _) = wires(8000);
+        let (end, mut microphone, _, _) = wires(8000);
         microphone.give(&vec![3; 100_000], 1);
         let mut samples = Vec::new();
-        end.capture(&mut samples);
+        end.with(()).capture(Time::ZERO, &mut samples);
         assert_eq!(samples.len(), 1600);
     }
 }

@@ -9,6 +9,7 @@ mod desk;
 mod digits;
 mod policy;
 mod ports;
+mod quality;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -25,8 +26,8 @@ use wakeline_settings::{Settings, Source};
 use wakeline_user_agent::{AccountId, CallId, Input, MediaAnswer, MediaEvent, MediaRequest, Way};
 
 use crate::audio::AudioChoice;
-use crate::phone::Quality;
 use desk::Desk;
+pub use quality::Quality;
 use session::{Failure, Session};
 
 /// A turn that comes later than this follows a stalled loop or a suspended process: what came meanwhile is old (F16, S26).

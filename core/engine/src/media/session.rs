@@ -18,7 +18,7 @@ use super::agreement::Agreement;
 use super::digits::Digits;
 use super::policy::{self, Turn};
 use super::ports::Ports;
-use crate::phone::Quality;
+use super::quality::Quality;
 
 /// How long a digit is pressed, in milliseconds; as long as INFO says.
 const DIGIT: u32 = 160;
