@@ -115,6 +115,9 @@ pub(crate) struct AudioFlags {
     /// Neither microphone nor loudspeaker: silence
     #[arg(long)]
     pub(crate) no_audio: bool,
+    /// Says again what is heard, to test a line
+    #[arg(long, conflicts_with_all = ["play", "record", "tone", "no_audio"])]
+    pub(crate) echo: bool,
 }
 
 /// `wakeline phone`.

@@ -13,7 +13,7 @@ use crate::place::{Folder, Process, free_port, wait_until};
 
 /// A running baresip.
 pub struct Baresip {
-    _process: Process,
+    process: Process,
     control: TcpStream,
     heard: PathBuf,
     waiting: Vec<u8>,
@@ -87,7 +87,12 @@ impl Baresip {
             std::fs::read_to_string(folder.path(&format!("{name}.log")))
                 .is_ok_and(|log| log.contains("} 200 "))
         });
-        Baresip { _process: process, control, heard, waiting: Vec::new() }
+        Baresip { process, control, heard, waiting: Vec::new() }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Presses a button: a command of baresip's menu, e.g. `dial`, `hangup`.

@@ -11,8 +11,13 @@ use serde_json::{Value, json};
 use crate::kamailio::Kamailio;
 use crate::place::{Folder, PATIENCE, Process};
 
-/// The `wakeline` program, built beside this test, or beside a program that uses these peers.
+/// The `wakeline` program: the one that `WAKELINE_PROGRAM` names (a bench names the build that it measures), else the one
+/// built beside this test, or beside a program that uses these peers.
 pub fn program() -> PathBuf {
+    if let Some(named) = std::env::var_os("WAKELINE_PROGRAM").map(PathBuf::from) {
+        assert!(named.is_file(), "WAKELINE_PROGRAM: {} is not there", named.display());
+        return named;
+    }
     let test = std::env::current_exe().expect("this test's path");
     let folders = || test.ancestors().skip(1).take(2);
     let found = folders().map(|folder| folder.join("wakeline")).find(|program| program.is_file());
@@ -52,7 +57,10 @@ impl Phone {
         for (name, value) in parameters {
             command.arg(format!("--{name}")).arg(value);
         }
-        command.env("WAKELINE_LOG", "debug");
+        // Who measures a phone sets the level that its users have.
+        if std::env::var_os("WAKELINE_LOG").is_none() {
+            command.env("WAKELINE_LOG", "debug");
+        }
         let (process, input, output) = Process::start_with_both(&command, folder, log);
         let output = BufReader::new(output);
         let (sender, lines) = channel();
@@ -67,6 +75,11 @@ impl Phone {
             })
             .expect("a thread");
         Phone { process, input, lines, seen: Vec::new() }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Sends one command.

@@ -104,6 +104,11 @@ impl Process {
         (Process(child), input.expect("its input"), output.expect("its output"))
     }
 
+    /// Its process id: that of the program itself, which also names its group.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits for its end and tells whether it succeeded.
     pub fn succeeds(&mut self) -> bool {
         self.ends_within(PATIENCE).is_some_and(|status| status.success())

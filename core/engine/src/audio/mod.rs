@@ -2,12 +2,13 @@
 //!
 //! A device captures and plays mono 16-bit samples at its own pace; the loop asks it what it has and what it wants. Real
 //! devices (cpal on desktops, Oboe on Android, VoiceProcessingIO on iOS) run callbacks of their own and meet the loop
-//! in two rings ([`wires`]); files, tones and silence are paced by the clock ([`paced`]).
+//! in two rings ([`wires`]); files, tones, silence ([`paced`]) and an [`echo`] are paced by the clock.
 
 #[cfg(target_os = "android")]
 mod android;
 #[cfg(not(any(target_os = "android", target_os = "ios")))]
 mod desktop;
+mod echo;
 #[cfg(target_os = "ios")]
 mod ios;
 mod paced;
@@ -26,6 +27,8 @@ pub enum AudioChoice {
     System,
     /// No sound at all: silence out, what comes in is dropped.
     Null,
+    /// What is heard is said again, one turn later: for measuring a line.
+    Echo,
     /// A sine wave as the microphone; what comes in is dropped, or recorded.
     Tone {
         /// Its frequency in hertz.
@@ -81,6 +84,7 @@ pub(crate) fn open(choice: &AudioChoice, now: Time) -> Result<Box<dyn AudioDevic
         #[cfg(target_os = "ios")]
         AudioChoice::System => Ok(Box::new(ios::open()?)),
         AudioChoice::Null => Ok(Box::new(paced::Paced::silent(now))),
+        AudioChoice::Echo => Ok(Box::new(echo::Echo::new(now))),
         AudioChoice::Tone { hertz, record } => {
             Ok(Box::new(paced::Paced::tone(now, *hertz, record.as_deref())?))
         }

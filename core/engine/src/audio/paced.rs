@@ -14,7 +14,7 @@ use wakeline_media::wav;
 use super::{AudioDevice, AudioError};
 
 /// The rate when no file says another: wide band, at half the cost of 48 kHz.
-const RATE: u32 = 16_000;
+pub(super) const RATE: u32 = 16_000;
 /// How far the microphone is ahead.
 const AHEAD: Duration = Duration::from_millis(20);
 /// When the loop slept longer than this (a suspended process), what was missed is skipped, not made up for.
@@ -49,13 +49,21 @@ pub(crate) struct Paced {
 }
 
 /// How many samples are due by the clock.
-struct Pace {
+pub(super) struct Pace {
     since: Time,
     count: u64,
 }
 
 impl Pace {
-    fn due(&mut self, now: Time, rate: u32) -> usize {
+    pub(super) fn new(since: Time) -> Pace {
+        Pace { since, count: 0 }
+    }
+
+    pub(super) fn advance(&mut self, samples: usize) {
+        self.count += samples as u64;
+    }
+
+    pub(super) fn due(&mut self, now: Time, rate: u32) -> usize {
         let due = elapsed_samples(now.since(self.since), rate);
         let missing = due.saturating_sub(self.count);
         if missing > elapsed_samples(LONGEST_GAP, rate) {
@@ -103,8 +111,8 @@ impl Paced {
     }
 
     fn new(now: Time, rate: u32, source: Source, recording: Option<Recording>) -> Paced {
-        let captured = Pace { since: now - AHEAD, count: 0 };
-        Paced { rate, source, recording, captured, played: Pace { since: now, count: 0 }, failure: None }
+        let (captured, played) = (Pace::new(now - AHEAD), Pace::new(now));
+        Paced { rate, source, recording, captured, played, failure: None }
     }
 }
 
@@ -170,7 +178,7 @@ impl AudioDevice for Paced {
 
     fn capture(&mut self, now: Time, samples: &mut Vec<i16>) {
         let count = self.captured.due(now, self.rate);
-        self.captured.count += count as u64;
+        self.captured.advance(count);
         if let Err(error) = self.source.append(count, samples) {
             self.failure = Some(error.to_string());
             self.source = Source::Silence;
@@ -182,7 +190,7 @@ impl AudioDevice for Paced {
     }
 
     fn play(&mut self, samples: &[i16]) {
-        self.played.count += samples.len() as u64;
+        self.played.advance(samples.len());
         let Some(recording) = &mut self.recording else { return };
         let mut bytes = Vec::with_capacity(samples.len() * 2);
         wav::write(samples, &mut bytes);
