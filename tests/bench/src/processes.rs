@@ -2,23 +2,23 @@
 
 use std::fs;
 
-/// This process's descendants whose program has this name.
-pub fn named(name: &str) -> Vec<u32> {
+/// A process and all that descend from it.
+pub fn family(first: u32) -> Vec<u32> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc").expect("a list of processes").flatten() {
         let Ok(id) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
         let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { continue };
-        let Some((head, tail)) = stat.rsplit_once(") ") else { continue };
+        let Some((_, tail)) = stat.rsplit_once(") ") else { continue };
         let parent = tail.split(' ').nth(1).and_then(|text| text.parse::<u32>().ok()).unwrap_or_default();
-        all.push((id, parent, head.split_once('(').map_or("", |(_, name)| name).to_owned()));
+        all.push((id, parent));
     }
-    let mut family = vec![std::process::id()];
+    let mut family = vec![first];
     let mut at = 0;
     while let Some(&id) = family.get(at) {
-        family.extend(all.iter().filter(|(_, parent, _)| *parent == id).map(|(child, ..)| *child));
+        family.extend(all.iter().filter(|(_, parent)| *parent == id).map(|(child, _)| *child));
         at += 1;
     }
-    all.into_iter().filter(|(id, _, found)| family.contains(id) && found == name).map(|(id, ..)| id).collect()
+    family
 }
 
 /// Processor time of these processes so far, in seconds.
@@ -55,4 +55,11 @@ pub fn wakeups(ids: &[u32]) -> f64 {
         .filter_map(|id| fs::read_dir(format!("/proc/{id}/task")).ok())
         .flat_map(|tasks| tasks.flatten().map(|task| of_task(task.path())).collect::<Vec<_>>())
         .sum()
+}
+
+/// What a span of time costs these processes: processor seconds, and wake-ups.
+pub fn over<T>(ids: &[u32], span: impl FnOnce() -> T) -> (f64, f64, T) {
+    let before = (processor(ids), wakeups(ids));
+    let result = span();
+    (processor(ids) - before.0, wakeups(ids) - before.1, result)
 }

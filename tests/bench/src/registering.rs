@@ -1,23 +1,22 @@
-//! Rows 1, 2, 3 and 7: from exec to registered, memory and wake-ups.
+//! Rows 1, 2 and 3: from exec to registered, and memory at rest.
 
-use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use wakeline_interop::baresip::{Baresip, Wishes};
 use wakeline_interop::kamailio::{DOMAIN, Kamailio, PASSWORD};
 use wakeline_interop::phone::{Phone, program};
 use wakeline_interop::place::{Folder, Process, free_port, wait_until};
 use wakeline_interop::sound;
-use wakeline_sip_message::{Builder, Message, Method, Name};
 
+use crate::exchange::Exchange;
+use crate::phones::{self, Make, Sound};
 use crate::processes;
 use crate::relay::Relay;
-use crate::row::Row;
+use crate::row::{Goal, Row};
+use crate::speech::Codec;
 
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 
@@ -89,7 +88,8 @@ pub fn round_trips(pairs: usize) -> Vec<Row> {
     // The first start has nothing to remember; the later ones have a nonce and a ticket.
     let _ = ours(&ours_slow, true);
     let (mut cold, mut warm, mut time) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..pairs {
+    for pair in 0..pairs {
+        eprintln!("  round trips, pair {} of {pairs}", pair + 1);
         let (first, _) = ours(&slow, false);
         let started = Instant::now();
         let other = baresip(&folder, slow.port, "tls", &says);
@@ -102,82 +102,47 @@ pub fn round_trips(pairs: usize) -> Vec<Row> {
         warm.push((remembered, peer));
         time.push((took, peer_time));
     }
+    let row =
+        |metric, unit, goal, pairs: &[(f64, f64)]| Row::of_pairs("1", metric, unit, "baresip", goal, pairs);
     vec![
-        Row::of_pairs(
-            "1",
-            "TLS round trips to registered, nothing remembered",
-            "trips",
-            "baresip",
-            1.0,
-            &cold,
-        ),
-        Row::of_pairs("1", "TLS round trips, nonce and ticket, own gateway", "trips", "baresip", 0.5, &warm),
-        Row::of_pairs("1", "exec to registered, the same, 100 ms RTT", "ms", "baresip", 0.55, &time),
+        row("TLS round trips to registered, nothing remembered", "trips", Goal::OfPeer(1.0), &cold)
+            .remark("*"),
+        row("the same with the nonce of the last start, own gateway", "trips", Goal::OfPeer(0.75), &warm),
+        row("the same with a ticket, where the phone keeps one", "trips", Goal::OfPeer(0.5), &warm),
+        row("exec to registered, nonce (and ticket), 100 ms RTT", "ms", Goal::OfPeer(0.55), &time),
     ]
 }
 
-/// A registrar that asks for no password; it tells when each REGISTER came.
-fn sink() -> (u16, std::sync::mpsc::Receiver<Instant>) {
-    let port = free_port();
-    let socket = UdpSocket::bind(("127.0.0.1", port)).expect("a port");
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut piece = vec![0; 65_535];
-        while let Ok((length, from)) = socket.recv_from(&mut piece) {
-            let now = Instant::now();
-            let Ok(request) = Message::parse(Bytes::copy_from_slice(&piece[..length])) else { continue };
-            if !request.is_request() || request.method() == Method::Ack {
-                continue;
-            }
-            if request.method() == Method::Register && sender.send(now).is_err() {
-                return;
-            }
-            let answer = Builder::response(&request, 200, "OK")
-                .to_tag("sink")
-                .copy(&request, Name::Contact)
-                .header(Name::Expires, 3600)
-                .build();
-            if let Ok(answer) = answer {
-                let _ = socket.send_to(&answer.to_bytes(), from);
-            }
-        }
-    });
-    (port, receiver)
-}
-
-/// Rows 2, 3 and 7: exec to the first REGISTER, memory, and wake-ups while idle.
+/// Rows 2 and 3: exec to the first REGISTER, and what a phone at rest takes.
 pub fn start_and_rest(pairs: usize) -> Vec<Row> {
-    let folder = Folder::new("bench-start");
-    let says = tone(&folder);
-    let (mut starts, mut sizes, mut cost, mut woken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..pairs {
-        let (port, registers) = sink();
-        let began = Instant::now();
-        let mut phone = Phone::start(&folder, "phone.log", &account(port, "0"), &["--no-audio"]);
-        let ours = registers.recv_timeout(Duration::from_secs(10)).expect("a REGISTER of ours") - began;
-        phone.wait_registration("registered");
-        thread::sleep(Duration::from_millis(1500));
-        let id = processes::named("wakeline");
-        let (our_size, our_cost) = (processes::memory(&id, "Rss"), processes::processor(&id));
-        let before = processes::wakeups(&id);
-        thread::sleep(Duration::from_secs(2));
-        woken.push(processes::wakeups(&id) - before);
-        phone.quit();
-        let (port, registers) = sink();
-        let began = Instant::now();
-        let other = baresip(&folder, port, "udp", &says);
-        let peer = registers.recv_timeout(Duration::from_secs(10)).expect("a REGISTER of baresip") - began;
-        thread::sleep(Duration::from_millis(1500));
-        let id = processes::named("baresip");
-        sizes.push((our_size, processes::memory(&id, "Rss")));
-        cost.push((our_cost * 1000.0, processes::processor(&id) * 1000.0));
-        drop(other);
-        starts.push((ours.as_secs_f64() * 1000.0, peer.as_secs_f64() * 1000.0));
+    let (mut starts, mut sizes, mut cost) = (Vec::new(), Vec::new(), Vec::new());
+    for pair in 0..pairs {
+        eprintln!("  start and rest, pair {} of {pairs}", pair + 1);
+        let one = |make| {
+            let folder = Folder::new("bench-start");
+            let exchange = Exchange::start();
+            let phone = phones::start(make, &folder, &exchange, Codec::Pcmu, Sound::None);
+            let start = phone.callee.at.duration_since(phone.started).as_secs_f64() * 1000.0;
+            thread::sleep(Duration::from_millis(1500));
+            let ids = phone.ids();
+            (start, processes::memory(&ids, "Rss") / 1024.0, processes::processor(&ids) * 1000.0)
+        };
+        let (ours, peer) = (one(Make::Ours), one(Make::Baresip));
+        starts.push((ours.0, peer.0));
+        sizes.push((ours.1, peer.1));
+        cost.push((ours.2, peer.2));
     }
     vec![
-        Row::of_pairs("2", "exec to REGISTER on the wire", "ms", "baresip", 0.8, &starts),
-        Row::of_pairs("2", "CPU from exec to registered and 1.5 s of rest", "ms", "baresip", 0.8, &cost),
-        Row::of_pairs("3", "RSS idle and registered", "KiB", "baresip", 0.8, &sizes),
-        Row::alone("7", "wake-ups in 2 s, registered over UDP, not suspended", "", 1.0, woken),
+        Row::of_pairs("2", "exec to REGISTER on the wire", "ms", "baresip", Goal::OfPeer(0.8), &starts),
+        Row::of_pairs(
+            "2",
+            "CPU from exec to registered and 1.5 s of rest",
+            "ms",
+            "baresip",
+            Goal::OfPeer(0.8),
+            &cost,
+        )
+        .remark("*"),
+        Row::of_pairs("3", "RSS idle and registered over UDP", "MiB", "baresip", Goal::OfPeer(0.8), &sizes),
     ]
 }

@@ -21,6 +21,7 @@ pub struct Relay {
     /// Where it listens.
     pub port: u16,
     seen: Arc<Mutex<Option<Seen>>>,
+    pieces: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Relay {
@@ -30,7 +31,8 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("its address").port();
         let seen = Arc::new(Mutex::new(None));
-        let noted = seen.clone();
+        let pieces = Arc::new(Mutex::new(Vec::new()));
+        let (noted, counted) = (seen.clone(), pieces.clone());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let connected = Instant::now();
@@ -39,7 +41,10 @@ impl Relay {
                 let earliest = connected + round_trip + round_trip / 2;
                 let (one, two) =
                     (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
-                pass(one, server, round_trip / 2, earliest, || {});
+                let counted = counted.clone();
+                pass(one, server, round_trip / 2, earliest, move || {
+                    counted.lock().expect("the note").push(Instant::now());
+                });
                 let noted = noted.clone();
                 pass(two, client, round_trip / 2, connected, move || {
                     if let Some(seen) =
@@ -50,7 +55,12 @@ impl Relay {
                 });
             }
         });
-        Relay { port, seen }
+        Relay { port, seen, pieces }
+    }
+
+    /// When something came from a client, in all connections so far.
+    pub fn from_clients(&self) -> Vec<Instant> {
+        self.pieces.lock().expect("the note").clone()
     }
 
     /// What was seen of the last connection.

@@ -1,4 +1,4 @@
-//! `cargo demo` and `cargo xtask bench`: install what is missing, build the programs, run them.
+//! `cargo demo`: installs what is missing, builds the program, runs it.
 
 use std::process::Command;
 
@@ -44,16 +44,6 @@ fn judge(line: &str) -> Result<(), String> {
         "audio similarity",
         shown["audio"]["similarity"].as_f64().is_some_and(|similarity| similarity >= 0.8),
     )
-}
-
-/// The scoreboard.
-pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
-    setup::ensure(Purpose::Demo)?;
-    setup::ensure(Purpose::Interop)?;
-    shell::run(shell::cargo(&["build", "--quiet", "--release", "-p", "wakeline"]))?;
-    let mut command = shell::cargo(&["run", "--quiet", "--release", "-p", "wakeline-bench", "--"]);
-    command.args(arguments.iter().filter(|argument| *argument != "--"));
-    shell::run(command)
 }
 
 #[cfg(test)]

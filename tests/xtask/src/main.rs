@@ -4,6 +4,7 @@
 //! test). Both install what they need where they may, and say exactly what is missing where they may not.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of tasks talks to its terminal")]
 
+mod bench;
 mod check;
 mod demo;
 mod fuzz;
@@ -26,7 +27,7 @@ usage: cargo xtask TASK [ARGUMENTS]
   mobile                                  type-check the engine for Android and iOS, without their SDKs
   verify [--quick]                        check, and every test there is; ends in a line of counts
   demo [-- ARGUMENTS]                     what `cargo demo` runs: a phone that is not running is woken and takes a call
-  bench [NAME]                            the scoreboard, peers measured in the same run
+  bench [ROOM…] [--pairs N] [--quick]     the scoreboard, peers measured in the same run (rooms: tests/bench/README.md)
   fuzz [TARGET] [--seconds N]             run fuzz targets for real (`verify` only replays their seeds)
 ";
 
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         "mobile" => mobile::run(),
         "verify" => verify::run(rest),
         "demo" => demo::run(rest),
-        "bench" => demo::bench(rest),
+        "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

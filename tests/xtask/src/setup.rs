@@ -13,6 +13,8 @@ pub(crate) enum Purpose {
     Check,
     /// The tests with real peers.
     Interop,
+    /// What only the scoreboard measures against or with.
+    Bench,
 }
 
 /// A Debian package, and the file that shows that it is there.
@@ -44,17 +46,23 @@ const PACKAGES: &[Package] = &[
     package("sox", "/usr/bin/sox", Purpose::Interop),
     package("iproute2", "/usr/sbin/ip", Purpose::Interop),
     package("openssl", "/usr/bin/openssl", Purpose::Interop),
+    package("libsofia-sip-ua-dev", "/usr/include/sofia-sip-1.12/sofia-sip/sip.h", Purpose::Bench),
+    package("libosip2-dev", "/usr/include/osipparser2/osip_parser.h", Purpose::Bench),
+    package("libre-dev", "/usr/include/re/re.h", Purpose::Bench),
+    package("valgrind", "/usr/bin/valgrind", Purpose::Bench),
+    package("python3-venv", "/usr/share/doc/python3-venv", Purpose::Bench),
+    package("python3-dev", "/usr/share/doc/python3-dev", Purpose::Bench),
 ];
 
 /// Installs what is missing for the purposes named on the command line.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let purposes: &[Purpose] = match arguments {
-        [] => &[Purpose::Demo, Purpose::Check, Purpose::Interop],
+        [] => &[Purpose::Demo, Purpose::Check, Purpose::Interop, Purpose::Bench],
         [flag, purpose] if flag == "--for" => match purpose.as_str() {
             "demo" => &[Purpose::Demo],
             "check" => &[Purpose::Demo, Purpose::Check],
             "verify" => &[Purpose::Demo, Purpose::Check, Purpose::Interop],
-            "bench" => &[Purpose::Demo, Purpose::Interop],
+            "bench" => &[Purpose::Demo, Purpose::Interop, Purpose::Bench],
             other => return Err(format!("'{other}' is none of demo, check, verify, bench")),
         },
         _ => return Err("usage: cargo xtask setup [--for demo|check|verify|bench]".into()),

@@ -1,0 +1,182 @@
+//! Row 14 and a part of 13: TLS connections of phones, as they wake and as they idle.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustls::client::Resumption;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
+use wakeline_entropy::Entropy;
+use wakeline_interop::kamailio::DOMAIN;
+use wakeline_interop::place::Folder;
+use wakeline_sip_message::Message;
+
+use crate::processes;
+use crate::row::{Goal, OF_B, Row};
+use crate::servers::{self, Make, Server};
+use crate::user::{Outcome, User};
+
+/// How many users take turns in waking.
+const USERS: usize = 100;
+
+type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// The phones of one server.
+struct Phones<'a> {
+    server: &'a Server,
+    full: Arc<ClientConfig>,
+    resuming: Arc<ClientConfig>,
+    entropy: Entropy,
+    users: Vec<User>,
+}
+
+fn trusting(server: &Server, resumption: Resumption) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(&server.certificate).expect("a certificate");
+    roots.add(certificate).expect("an authority");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = resumption;
+    Arc::new(config)
+}
+
+impl Phones<'_> {
+    fn of(server: &Server, users: usize) -> Phones<'_> {
+        Phones {
+            server,
+            full: trusting(server, Resumption::disabled()),
+            resuming: trusting(server, Resumption::in_memory_sessions(64)),
+            entropy: Entropy::from_number(3),
+            users: (0..users).map(User::new).collect(),
+        }
+    }
+
+    /// Connects and registers; the connection, and whether its session was resumed.
+    fn wake(&mut self, number: usize, resume: bool) -> (Stream, bool) {
+        let config = if resume { &self.resuming } else { &self.full };
+        let name = ServerName::try_from(DOMAIN).expect("a name");
+        let connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
+        let socket = TcpStream::connect(("127.0.0.1", self.server.tls_port)).expect("a connection");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+        socket.set_nodelay(true).expect("no delay");
+        let port = socket.local_addr().expect("its address").port();
+        let mut stream = StreamOwned::new(connection, socket);
+        loop {
+            let request = self.users[number].register(&mut self.entropy, "TLS", port, false);
+            stream.write_all(&request).expect("a REGISTER leaves");
+            match self.users[number].on_answer(&read(&mut stream)) {
+                Outcome::Challenged => {}
+                Outcome::Registered => {
+                    let resumed = stream.conn.handshake_kind() == Some(HandshakeKind::Resumed);
+                    return (stream, resumed);
+                }
+            }
+        }
+    }
+
+    /// Wakes so many times; the server's milliseconds for one, and the share of sessions that were resumed.
+    fn wakes(&mut self, count: usize, resume: bool) -> (f64, f64) {
+        let ids = self.server.ids();
+        let mut resumed = 0;
+        let (spent, _, ()) = processes::over(&ids, || {
+            for turn in 0..count {
+                let (mut stream, again) = self.wake(turn % USERS, resume);
+                resumed += usize::from(again);
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+            // The server notices the last ends before the clock is read.
+            std::thread::sleep(Duration::from_millis(50));
+        });
+        (spent * 1000.0 / count as f64, resumed as f64 / count as f64)
+    }
+}
+
+/// One answer without a body.
+fn read(stream: &mut Stream) -> Message {
+    let mut text = Vec::new();
+    let mut piece = [0; 4096];
+    while !text.ends_with(b"\r\n\r\n") {
+        let length = stream.read(&mut piece).expect("an answer");
+        assert!(length > 0, "the server closes the connection");
+        text.extend_from_slice(&piece[..length]);
+    }
+    Message::parse(Bytes::from(text)).expect("an answer")
+}
+
+/// Wakes this often in each of so many pairs.
+pub fn wakes(count: usize, pairs: usize) -> Vec<Row> {
+    let (here, there) = (Folder::new("bench-wake"), Folder::new("bench-wake-peer"));
+    let (ours, peer) =
+        (servers::start(Make::Ours, &here, USERS, None), servers::start(Make::Kamailio, &there, USERS, None));
+    let (mut ours, mut peer) = (Phones::of(&ours, USERS), Phones::of(&peer, USERS));
+    let (mut full, mut resumed, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    // Everybody gets a nonce, and one ticket is there to begin with.
+    for phones in [&mut ours, &mut peer] {
+        let _ = (phones.wakes(USERS, false), phones.wakes(4, true));
+    }
+    for pair in 0..pairs {
+        eprintln!("  {count} TLS wakes, pair {} of {pairs}", pair + 1);
+        full.push((ours.wakes(count, false).0, peer.wakes(count, false).0));
+        let (mine, theirs) = (ours.wakes(count, true), peer.wakes(count, true));
+        resumed.push((mine.0, theirs.0));
+        shares.push((100.0 * mine.1, 100.0 * theirs.1));
+    }
+    vec![
+        Row::of_pairs(
+            "14",
+            "TLS 1.3 wake (handshake, REGISTER, close), full: CPU",
+            "ms",
+            "kamailio",
+            Goal::OfPeer(0.35),
+            &full,
+        )
+        .remark(OF_B),
+        Row::of_pairs("14", "the same, resumed", "ms", "kamailio", Goal::OfPeer(0.2), &resumed).remark(OF_B),
+        Row::of_pairs(
+            "14",
+            "share of wakes that were resumed",
+            "%",
+            "kamailio",
+            Goal::AtLeast(100.0),
+            &shares,
+        )
+        .remark(OF_B),
+    ]
+}
+
+/// Memory of so many connections that are registered and say nothing.
+pub fn idle(count: usize) -> Vec<Row> {
+    let each = |make| {
+        let folder = Folder::new("bench-connections");
+        let server = servers::start(make, &folder, count, None);
+        let mut phones = Phones::of(&server, count);
+        let empty = server.memory();
+        let streams: Vec<_> = (0..count).map(|number| phones.wake(number, false)).collect();
+        // What is given back when a connection is idle is given back.
+        std::thread::sleep(Duration::from_secs(3));
+        let grown = server.memory() - empty;
+        drop(streams);
+        grown / count as f64
+    };
+    eprintln!("  {count} idle TLS connections at each server");
+    let pair = (each(Make::Ours), each(Make::Kamailio));
+    vec![
+        Row::of_pairs(
+            "13",
+            format!("memory per idle registered TLS connection, {count}"),
+            "B",
+            "kamailio",
+            Goal::OfPeer(0.25),
+            &[pair],
+        )
+        .remark(OF_B),
+    ]
+}
