@@ -123,8 +123,8 @@ fn pin_of(text: &str, name: &str) -> Result<[u8; 32], Failure> {
 
 /// Microphone and loudspeaker as the flags have it.
 pub(crate) fn audio(flags: &AudioFlags) -> AudioChoice {
-    if flags.echo {
-        return AudioChoice::Echo;
+    if let Some(rate) = flags.echo {
+        return AudioChoice::Echo { rate };
     }
     match (flags.tone, flags.no_audio) {
         (Some(hertz), _) => AudioChoice::Tone { hertz, record: flags.record.clone() },

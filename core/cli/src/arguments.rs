@@ -115,9 +115,10 @@ pub(crate) struct AudioFlags {
     /// Neither microphone nor loudspeaker: silence
     #[arg(long)]
     pub(crate) no_audio: bool,
-    /// Says again what is heard, to test a line
-    #[arg(long, conflicts_with_all = ["play", "record", "tone", "no_audio"])]
-    pub(crate) echo: bool,
+    /// Says again what is heard, to test a line, as a sound device of this rate would
+    #[arg(long, value_name = "RATE", conflicts_with_all = ["play", "record", "tone", "no_audio"],
+        value_parser = clap::value_parser!(u32).range(8000..=48_000))]
+    pub(crate) echo: Option<u32>,
 }
 
 /// `wakeline phone`.

@@ -31,8 +31,8 @@ fn call(make: Make, codec: Codec, seconds: u32) -> Figures {
         (Make::Ours, Codec::Opus) => (16_000, 1),
         (Make::Baresip, Codec::Opus) => (48_000, 2),
     };
-    let says = speech::write(&folder, "says.wav", rate, channels, seconds + 10);
-    let payloads = codec.encode(&speech::samples(&folder, codec.rate(), seconds + 3), 0);
+    let says = speech::write(&folder, "says.wav", rate, channels, 0, seconds + 10);
+    let payloads = codec.encode(&speech::samples(&folder, codec.rate(), 0, seconds + 3), 0);
     let moments: Vec<_> = (0..payloads.len()).map(|n| Some(Duration::from_millis(20 * n as u64))).collect();
     let mut exchange = Exchange::start();
     let phone = phones::start(make, &folder, &exchange, codec, Sound::File(&says));
@@ -159,7 +159,7 @@ pub fn opus(seconds: u32, count: usize) -> Vec<Row> {
 /// Processor seconds of our own libopus for a minute of speech, encoded and decoded.
 fn libopus() -> f64 {
     let folder = Folder::new("bench-opus");
-    let samples = speech::samples(&folder, Codec::Opus.rate(), 20);
+    let samples = speech::samples(&folder, Codec::Opus.rate(), 0, 20);
     let ids = [std::process::id()];
     let (spent, _, _) = processes::over(&ids, || {
         let payloads: Vec<_> = Codec::Opus.encode(&samples, 0).into_iter().map(Some).collect();

@@ -2,6 +2,7 @@
 //!
 //! The same caller calls our phone and the peer's, so that both meet the same packets at the same moments.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +13,7 @@ use wakeline_entropy::Entropy;
 use wakeline_interop::place::free_port;
 use wakeline_sip_message::{Builder, Message, Method, Name};
 
+use crate::datagram::receive;
 use crate::speech::Codec;
 
 /// How long a phone may take to register or to answer.
@@ -63,7 +65,7 @@ impl Exchange {
     fn receive(&self) -> (Message, SocketAddr, Instant) {
         let mut buffer = vec![0; 65_536];
         loop {
-            let (length, from) = self.socket.recv_from(&mut buffer).expect("a message in time");
+            let (length, from) = receive(&self.socket, &mut buffer);
             let now = Instant::now();
             if let Ok(message) = Message::parse(Bytes::copy_from_slice(&buffer[..length])) {
                 return (message, from, now);
@@ -183,7 +185,12 @@ fn listen(socket: UdpSocket, heard: Arc<Mutex<Vec<Heard>>>) {
     socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
     thread::spawn(move || {
         let mut buffer = [0; 2048];
-        while let Ok(length) = socket.recv(&mut buffer) {
+        loop {
+            let length = match socket.recv(&mut buffer) {
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return,
+            };
             let now = Instant::now();
             // Version 2 and no RTCP (RFC 5761 §4).
             if length > 12 && buffer[0] >> 6 == 2 && !(64..96).contains(&(buffer[1] & 0x7f)) {

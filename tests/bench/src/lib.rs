@@ -23,6 +23,7 @@
 
 pub mod audio;
 pub mod calls;
+pub mod datagram;
 pub mod exchange;
 pub mod hearing;
 pub mod held;

@@ -8,6 +8,7 @@ use wakeline_entropy::Entropy;
 use wakeline_interop::place::Folder;
 use wakeline_sip_message::Message;
 
+use crate::datagram::receive;
 use crate::processes;
 use crate::row::{Goal, OF_B, Row};
 use crate::servers::{self, Make, Push, Server};
@@ -59,7 +60,7 @@ impl Load<'_> {
                 self.socket.send(&request).expect("a request leaves");
                 (next, open) = (next + 1, open + 1);
             }
-            let length = self.socket.recv(&mut buffer).expect("an answer within five seconds");
+            let (length, _) = receive(&self.socket, &mut buffer);
             let answer = Message::parse(Bytes::copy_from_slice(&buffer[..length])).expect("an answer");
             let Some(number) = User::number_in(answer.call_id()) else { continue };
             let user = &mut self.users[number];

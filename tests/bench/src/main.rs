@@ -87,7 +87,7 @@ const ROOMS: &[Room] = &[
         rows: "8",
         metric: "quality and delay under jitter and loss",
         peers: &[BARESIP, ESPEAK, SOX],
-        measure: |scale| audio::rows(scale.of(3, 1), 22),
+        measure: |scale| audio::rows(scale.of(3, 1), 25),
     },
     Room {
         name: "load",

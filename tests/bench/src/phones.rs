@@ -25,8 +25,8 @@ pub enum Make {
 pub enum Sound<'a> {
     /// It says what stands in this file, again and again or once, and drops what it hears.
     File(&'a Path),
-    /// It says what it hears.
-    Echo,
+    /// It says what it hears; ours through a sound device of this rate, baresip's bridge runs at the codec's.
+    Echo(u32),
     /// Neither.
     None,
 }
@@ -80,7 +80,7 @@ fn ours(port: u16, codec: Codec, sound: Sound<'_>) -> Command {
     });
     match sound {
         Sound::File(path) => command.arg("--play").arg(path),
-        Sound::Echo => command.arg("--echo"),
+        Sound::Echo(rate) => command.arg("--echo").arg(rate.to_string()),
         Sound::None => command.arg("--no-audio"),
     };
     command
@@ -98,7 +98,7 @@ fn baresip(folder: &Folder, port: u16, codec: Codec, sound: Sound<'_>) -> Comman
             "module aufile.so\naudio_source aufile,{}\naudio_player aufile,/dev/null\naudio_alert aufile,/dev/null\n",
             path.display()
         ),
-        Sound::Echo | Sound::None => {
+        Sound::Echo(_) | Sound::None => {
             "module aubridge.so\naudio_source aubridge,x\naudio_player aubridge,x\n".to_owned()
         }
     };

@@ -8,6 +8,7 @@ use wakeline_interop::kamailio::DOMAIN;
 use wakeline_interop::place::Folder;
 use wakeline_sip_message::{Builder, Message, Method, Name};
 
+use crate::datagram::receive;
 use crate::load::Load;
 use crate::processes;
 use crate::row::{Goal, OF_B, Row};
@@ -92,7 +93,7 @@ impl Ends<'_> {
                     self.invite(next);
                     (next, open) = (next + 1, open + 1);
                 }
-                let length = self.socket.recv(&mut buffer).expect("a message within five seconds");
+                let (length, _) = receive(&self.socket, &mut buffer);
                 let message = Message::parse(Bytes::copy_from_slice(&buffer[..length])).expect("a message");
                 let invite = message.cseq().is_ok_and(|cseq| cseq.number == 1);
                 match message.status() {

@@ -111,8 +111,8 @@ fn encoder(loss_percent: u8) -> Encoder {
     Encoder::new(Codec::Opus.rate(), tuning).expect("an encoder")
 }
 
-/// Writes a WAV file of this many seconds of speech, a second of silence first.
-pub fn write(folder: &Folder, name: &str, rate: u32, channels: u32, seconds: u32) -> PathBuf {
+/// Writes a WAV file of this many seconds: silence for the first `lead` of them, then speech.
+pub fn write(folder: &Folder, name: &str, rate: u32, channels: u32, lead: u32, seconds: u32) -> PathBuf {
     let (raw, path) = (folder.path("speech-raw.wav"), folder.path(name));
     if !raw.is_file() {
         tool(
@@ -129,7 +129,9 @@ pub fn write(folder: &Folder, name: &str, rate: u32, channels: u32, seconds: u32
             .arg("-c")
             .arg(channels.to_string())
             .arg(&path)
-            .args(["gain", "-n", "-6", "pad", "1", "0", "repeat", "30", "trim", "0"])
+            .args(["gain", "-n", "-6", "repeat", "9", "pad"])
+            .arg(lead.to_string())
+            .args(["0", "trim", "0"])
             .arg(seconds.to_string()),
         "sox",
     );
@@ -137,8 +139,8 @@ pub fn write(folder: &Folder, name: &str, rate: u32, channels: u32, seconds: u32
 }
 
 /// The samples of such a file.
-pub fn samples(folder: &Folder, rate: u32, seconds: u32) -> Vec<i16> {
-    sound::read(&write(folder, &format!("speech-{rate}.wav"), rate, 1, seconds)).1
+pub fn samples(folder: &Folder, rate: u32, lead: u32, seconds: u32) -> Vec<i16> {
+    sound::read(&write(folder, &format!("speech-{rate}.wav"), rate, 1, lead, seconds)).1
 }
 
 fn tool(command: &mut Command, package: &str) {

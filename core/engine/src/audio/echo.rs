@@ -6,24 +6,25 @@
 use wakeline_clock::Time;
 
 use super::AudioDevice;
-use super::paced::{Pace, RATE};
+use super::paced::Pace;
 
 /// A loudspeaker that is heard by a microphone beside it.
 pub(crate) struct Echo {
+    rate: u32,
     played: Pace,
     heard: Vec<i16>,
 }
 
 impl Echo {
     /// Nothing was heard yet.
-    pub(crate) fn new(now: Time) -> Echo {
-        Echo { played: Pace::new(now), heard: Vec::new() }
+    pub(crate) fn new(now: Time, rate: u32) -> Echo {
+        Echo { rate, played: Pace::new(now), heard: Vec::new() }
     }
 }
 
 impl AudioDevice for Echo {
     fn rate(&self) -> u32 {
-        RATE
+        self.rate
     }
 
     fn capture(&mut self, _: Time, samples: &mut Vec<i16>) {
@@ -31,7 +32,7 @@ impl AudioDevice for Echo {
     }
 
     fn wanted(&mut self, now: Time) -> usize {
-        self.played.due(now, RATE)
+        self.played.due(now, self.rate)
     }
 
     fn play(&mut self, samples: &[i16]) {
@@ -53,7 +54,7 @@ mod tests {
     #[test]
     fn what_was_played_is_captured_once_at_the_next_turn() {
         let start = Time::from_millis(0);
-        let mut echo = Echo::new(start);
+        let mut echo = Echo::new(start, 16_000);
         let mut samples = Vec::new();
         echo.capture(start, &mut samples);
         assert_eq!((samples.len(), echo.wanted(start)), (0, 0));

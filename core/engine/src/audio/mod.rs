@@ -28,7 +28,10 @@ pub enum AudioChoice {
     /// No sound at all: silence out, what comes in is dropped.
     Null,
     /// What is heard is said again, one turn later: for measuring a line.
-    Echo,
+    Echo {
+        /// Samples per second, as of a device: 8000 to 48000.
+        rate: u32,
+    },
     /// A sine wave as the microphone; what comes in is dropped, or recorded.
     Tone {
         /// Its frequency in hertz.
@@ -84,7 +87,7 @@ pub(crate) fn open(choice: &AudioChoice, now: Time) -> Result<Box<dyn AudioDevic
         #[cfg(target_os = "ios")]
         AudioChoice::System => Ok(Box::new(ios::open()?)),
         AudioChoice::Null => Ok(Box::new(paced::Paced::silent(now))),
-        AudioChoice::Echo => Ok(Box::new(echo::Echo::new(now))),
+        AudioChoice::Echo { rate } => Ok(Box::new(echo::Echo::new(now, (*rate).clamp(8000, 48_000)))),
         AudioChoice::Tone { hertz, record } => {
             Ok(Box::new(paced::Paced::tone(now, *hertz, record.as_deref())?))
         }

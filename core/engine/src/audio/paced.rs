@@ -14,7 +14,7 @@ use wakeline_media::wav;
 use super::{AudioDevice, AudioError};
 
 /// The rate when no file says another: wide band, at half the cost of 48 kHz.
-pub(super) const RATE: u32 = 16_000;
+const RATE: u32 = 16_000;
 /// How far the microphone is ahead.
 const AHEAD: Duration = Duration::from_millis(20);
 /// When the loop slept longer than this (a suspended process), what was missed is skipped, not made up for.
