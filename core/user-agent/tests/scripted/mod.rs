@@ -153,20 +153,27 @@ impl Phone {
         self.agent.handle_input(self.now, Input::Opened(info));
     }
 
+    /// The flow on which an answer to a request comes: its own, or the newest when that is closed.
+    fn way_back(&self, request: &Message) -> FlowInfo {
+        let sent = self.sent.iter().find(|(_, sent)| sent.to_bytes() == request.to_bytes());
+        let open = sent.and_then(|(flow, _)| self.flows.iter().find(|open| open.id == *flow));
+        open.copied().unwrap_or_else(|| self.last_flow())
+    }
+
     /// Answers a request that we sent, on the flow that it left on.
     pub fn answer(&mut self, request: &Message, code: u16, more: &[(Name, &str)]) {
         let mut builder = Builder::response(request, code, "").to_tag("far");
         for (name, value) in more {
             builder = builder.header(name.clone(), value);
         }
-        let flow = self.flow_of(request);
+        let flow = self.way_back(request);
         self.receive(flow, &builder.build().unwrap());
     }
 
     pub fn answer_with_sdp(&mut self, request: &Message, code: u16) {
         let contact = "<sip:bob@192.0.2.50;transport=tcp>";
         let builder = Builder::response(request, code, "").to_tag("far").header(Name::Contact, contact);
-        let flow = self.flow_of(request);
+        let flow = self.way_back(request);
         self.receive(flow, &builder.body("application/sdp", SDP).build().unwrap());
     }
 
