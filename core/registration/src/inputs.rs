@@ -7,9 +7,8 @@ use wakeline_push::{PushParameters, WakeId};
 use crate::event::{Cause, HopChoice, OtherHops, Output, PushStatus};
 use crate::memory::OutboundSupport;
 use crate::recovery::Urgency;
-use crate::registration::{
-    After, Goal, Opener, PROVEN, Registration, SLEPT, State, Stop, Summons, Then, UNANSWERED,
-};
+use crate::registration::Registration;
+use crate::state::{After, Goal, Opener, PROVEN, SLEPT, State, Stop, Summons, Then, UNANSWERED};
 
 impl Registration {
     /// The account is to be registered. Also cuts a wait short.

@@ -9,6 +9,7 @@
 //! Never: transactions, sockets, a push parameter outside of a REGISTER (RFC 8599 §4.1), more than ten tries a minute.
 
 mod answer;
+mod attempt;
 mod compose;
 mod config;
 mod contact;
@@ -22,7 +23,9 @@ mod recovery;
 mod registration;
 mod responses;
 mod seen;
+mod state;
 mod successor;
+mod views;
 
 pub use answer::{Gruus, Offer};
 pub use config::{AccountConfig, OutboundUse, PushRefresh, Reregister};

@@ -6,7 +6,8 @@ use wakeline_clock::Time;
 
 use crate::event::{Cause, HopChoice, OtherHops};
 use crate::recovery::Urgency;
-use crate::registration::{Asking, Goal, Registration, SLEPT, State, Then};
+use crate::registration::Registration;
+use crate::state::{Asking, Goal, SLEPT, State, Then};
 
 /// A REGISTER that has no answer for so long goes to the next hop, if there is one: the other server is reached within
 /// four seconds (fault F5), where Timer F would take 32.

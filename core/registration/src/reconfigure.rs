@@ -7,7 +7,8 @@ use crate::answer::{Gruus, Offer};
 use crate::config::AccountConfig;
 use crate::event::PushStatus;
 use crate::memory::{History, OutboundSupport};
-use crate::registration::{Goal, Opener, Registration, State, Then};
+use crate::registration::Registration;
+use crate::state::{Goal, Opener, State, Then};
 use crate::successor::Successor;
 
 /// What else changed.

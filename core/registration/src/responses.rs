@@ -8,13 +8,13 @@ use wakeline_secret::Secret;
 use wakeline_sip_message::{Message, Name};
 
 use crate::answer::{Answer, Asked};
+use crate::attempt::outbound_lacks;
 use crate::config::{OutboundUse, Reregister};
 use crate::event::{Cause, Event, OtherHops, PushStatus, Registered, may_pass};
 use crate::memory::{History, OutboundSupport};
 use crate::recovery::Urgency;
-use crate::registration::{
-    After, Asking, Binding, Goal, Registration, State, Stop, Summons, Then, outbound_lacks,
-};
+use crate::registration::Registration;
+use crate::state::{After, Asking, Binding, Goal, State, Stop, Summons, Then};
 
 /// Requests of one attempt: a stale nonce, an interval too brief, a push refused, … and then it must stand.
 const ROUNDS: u32 = 6;

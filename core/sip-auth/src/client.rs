@@ -9,7 +9,7 @@ use crate::algorithm::Algorithm;
 use crate::credentials::Credentials;
 use crate::digest::{Inputs, Qop, same};
 use crate::error::AuthError;
-use crate::server::Side;
+use crate::side::{Side, answers, quoted};
 
 /// Realms that are kept.
 const MAX_REALMS: usize = 8;
@@ -349,10 +349,6 @@ fn nonce_used(request: &Message, side: Side, realm: &str) -> Option<String> {
         .and_then(|answer| answer.nonce().map(|nonce| nonce.into_owned()))
 }
 
-pub(crate) fn answers(request: &Message, side: Side) -> impl Iterator<Item = AuthParams<'_>> {
-    request.headers(side.answer()).filter_map(|line| AuthParams::parse(line).ok())
-}
-
 /// What the server must have computed (RFC 7616 §3.5).
 fn server_proof(
     realm: &Realm,
@@ -384,17 +380,4 @@ fn server_proof(
 
 fn is_writable(text: &str) -> bool {
     text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
-}
-
-pub(crate) fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        if matches!(c, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted.push('"');
-    quoted
 }

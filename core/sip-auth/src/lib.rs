@@ -15,6 +15,7 @@ mod digest;
 mod error;
 mod nonce;
 mod server;
+mod side;
 
 pub use algorithm::Algorithm;
 pub use client::{Asker, Session, SessionMemory};
@@ -22,4 +23,5 @@ pub use credentials::{Credentials, Ha1, Proof};
 pub use digest::Qop;
 pub use error::AuthError;
 pub use nonce::ReplayMemory;
-pub use server::{Authenticator, Side, Verdict};
+pub use server::{Authenticator, Verdict};
+pub use side::Side;

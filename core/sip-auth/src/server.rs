@@ -2,51 +2,15 @@
 
 use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use wakeline_clock::WallTime;
 use wakeline_secret::Secret;
 use wakeline_sip_message::{AuthParams, Message, Name, Uri};
 
 use crate::algorithm::{Algorithm, hex};
-use crate::client::{answers, quoted};
 use crate::credentials::Ha1;
 use crate::digest::{Inputs, Qop, same};
 use crate::nonce::{Nonces, ReplayMemory, Use, keyed_hash};
-
-/// Whether the server is the request's goal or on its way.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub enum Side {
-    /// 401, WWW-Authenticate, Authorization: a registrar or user agent.
-    Origin,
-    /// 407, Proxy-Authenticate, Proxy-Authorization: a proxy.
-    Proxy,
-}
-
-impl Side {
-    /// The status code of a challenge.
-    pub const fn code(self) -> u16 {
-        match self {
-            Side::Origin => 401,
-            Side::Proxy => 407,
-        }
-    }
-
-    /// The header field of a challenge.
-    pub const fn challenge(self) -> Name {
-        match self {
-            Side::Origin => Name::WwwAuthenticate,
-            Side::Proxy => Name::ProxyAuthenticate,
-        }
-    }
-
-    /// The header field of credentials.
-    pub const fn answer(self) -> Name {
-        match self {
-            Side::Origin => Name::Authorization,
-            Side::Proxy => Name::ProxyAuthorization,
-        }
-    }
-}
+use crate::side::{Side, answers, quoted};
 
 /// What a request's credentials are worth.
 #[derive(Clone, PartialEq, Eq, Debug)]
