@@ -36,9 +36,9 @@ pub enum Output {
     /// Keep this for the next start of the process, in place of what was kept under the same key. It holds secrets:
     /// the store must be private to the app.
     Remember {
-        /// Which record, e.g. `account-0`.
+        /// Which record: `account-0` and so on, `addresses`, `instance`.
         key: String,
-        /// The record, JSON; empty removes it.
+        /// The record, text; empty removes it.
         record: wakeline_secret::Secret,
     },
 }

@@ -229,7 +229,8 @@ impl World {
             self.phone.pass(Duration::from_secs(10));
         }
         let left = self.phone.agent.snapshot();
-        assert_eq!((left.calls.len(), left.dialogs, left.transactions), (0, 0, 0), "seed {seed}: {left:?}");
+        let gauges = (left.calls.len(), left.dialogs, left.transactions, left.timers);
+        assert_eq!(gauges, (0, 0, 0, 0), "seed {seed}: {left:?}");
         assert!(self.phone.agent.is_idle(), "seed {seed}");
         let mut told: BTreeMap<CallId, (u32, u32, u32)> = BTreeMap::new();
         for event in &self.phone.events {
