@@ -60,6 +60,10 @@ impl<T> Slots<T> {
         u64::from(generation) << 32 | u64::from(index)
     }
 
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.value.as_ref())
+    }
+
     fn split(key: u64) -> (usize, u32) {
         ((key & 0xffff_ffff) as usize, (key >> 32) as u32)
     }

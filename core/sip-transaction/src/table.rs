@@ -146,6 +146,11 @@ impl Transactions {
         Gauges { client: self.clients.len(), server: self.servers.len(), timers: self.timers.len() }
     }
 
+    /// Whether every request that went out has its final answer: client transactions that are left wait for copies only.
+    pub fn is_answered(&self) -> bool {
+        self.clients.values().all(|client| client.machine.is_answered())
+    }
+
     /// Whether any transaction needs this flow.
     pub fn is_flow_used(&self, flow: FlowId) -> bool {
         let first = (flow, Key::Client(ClientKey(0)));

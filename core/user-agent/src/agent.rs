@@ -223,9 +223,8 @@ impl UserAgent {
     /// Whether nothing is under way: no call, no transaction, no request on its way. A phone that was told to stop may
     /// end then.
     pub fn is_idle(&self) -> bool {
-        let gauges = self.transactions.gauges();
-        // Server transactions only wait for copies of what was answered.
-        self.calls.is_empty() && self.delivery.is_empty() && gauges.client == 0
+        // What is answered, by us or by them, only waits for copies: nobody needs to stay for those.
+        self.calls.is_empty() && self.delivery.is_empty() && self.transactions.is_answered()
     }
 
     /// Every call, the ended ones that may still get messages included.

@@ -20,6 +20,20 @@ pub(super) enum ClientMachine {
     Other(non_invite_client::State),
 }
 
+impl ClientMachine {
+    /// Whether a final response has come.
+    pub(super) fn is_answered(self) -> bool {
+        use invite_client::State as Invite;
+        use non_invite_client::State as Other;
+        match self {
+            ClientMachine::Invite(Invite::Calling { .. } | Invite::Proceeding)
+            | ClientMachine::Other(Other::Trying { .. } | Other::Proceeding) => false,
+            ClientMachine::Invite(Invite::Accepted | Invite::Completed)
+            | ClientMachine::Other(Other::Completed) => true,
+        }
+    }
+}
+
 /// What is to become of an INVITE that its caller wants no longer (§9.1).
 pub(super) enum Wish {
     Go,
