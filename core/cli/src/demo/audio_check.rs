@@ -162,4 +162,59 @@ mod tests {
         assert_eq!(compare(&said, &[0; 64_000], 16_000, 0, 500), None);
         assert_eq!(compare(&said, &[1; 10], 16_000, 0, 500), None);
     }
+
+    /// Noise with the loudness of speech: the hardest stranger that chance can bring.
+    fn noise(like: &[i16]) -> Vec<i16> {
+        let mut state = 1_u32;
+        let mut draw = |loud: i16| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((state >> 16) as i16 as i32 * i32::from(loud.unsigned_abs()) / 9000) as i16
+        };
+        like.iter().map(|&sample| draw(sample)).collect()
+    }
+
+    #[test]
+    fn noise_is_not_similar_wherever_it_is_sought() {
+        let said = buzz(6, 16_000);
+        let check = compare(&said, &noise(&said), 16_000, 0, 2000).unwrap();
+        assert!(check.similarity < 0.2, "{check:?}");
+        let mixed: Vec<i16> =
+            said.iter().zip(noise(&said)).map(|(&a, b)| (a / 2).saturating_add(b)).collect();
+        let check = compare(&said, &mixed, 16_000, 0, 2000).unwrap();
+        assert!((0.2..0.9).contains(&check.similarity), "{check:?}");
+    }
+
+    #[test]
+    fn dropped_packets_cost_their_share() {
+        let said = buzz(6, 16_000);
+        let dropped = |percent: usize| {
+            let mut heard = vec![0; 800];
+            heard.extend(&said);
+            for (number, packet) in heard.chunks_mut(320).enumerate() {
+                if number * 37 % 100 < percent {
+                    packet.fill(0);
+                }
+            }
+            compare(&said, &heard, 16_000, 0, 1000).unwrap()
+        };
+        let (few, many) = (dropped(3), dropped(30));
+        assert!(few.similarity > 0.95, "{few:?}");
+        // What is left of the energy, as an amplitude: √0.7.
+        assert!((0.7..0.9).contains(&many.similarity), "{many:?}");
+        assert!((many.delay_ms - 50.0).abs() < 1.0, "{many:?}");
+    }
+
+    #[test]
+    fn a_lag_that_moves_is_followed_and_a_jump_beyond_the_reach_is_not() {
+        let said = buzz(6, 16_000);
+        let moved = |samples: usize| {
+            let (first, second) = said.split_at(48_000);
+            let heard: Vec<i16> =
+                first.iter().copied().chain(vec![0; samples]).chain(second.iter().copied()).collect();
+            compare(&said, &heard, 16_000, 0, 1000).unwrap().similarity
+        };
+        // 40 ms more delay from the middle on, as a jitter buffer may have it: one lag for the whole would see half.
+        assert!(moved(640) > 0.9, "{}", moved(640));
+        assert!(moved(6400) < 0.8, "{}", moved(6400));
+    }
 }
