@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use wakeline_settings::Settings;
 
 /// The variable that says what is logged.
@@ -10,27 +12,29 @@ pub(crate) const VARIABLE: &str = "WAKELINE_LOG";
 
 /// Starts logging: by `WAKELINE_LOG` when it is set, else by the account's `loglevel`, else warnings.
 pub(crate) fn start(settings: Option<&Settings>, to: impl Write + Send + 'static) {
-    let by_level = level(settings.map_or(1, |settings| settings.log().level));
+    let by_level = Targets::new().with_default(level(settings.map_or(1, |settings| settings.log().level)));
     let filter = match std::env::var(VARIABLE) {
-        Ok(text) if !text.trim().is_empty() => EnvFilter::try_new(&text).unwrap_or_else(|error| {
-            eprintln!("wakeline: {VARIABLE}: {error}; try {VARIABLE}=debug");
-            EnvFilter::new(by_level)
+        Ok(text) if !text.trim().is_empty() => text.trim().parse().unwrap_or_else(|error| {
+            eprintln!(
+                "wakeline: {VARIABLE}: {error}; try {VARIABLE}=debug or {VARIABLE}=warn,wakeline_engine=trace"
+            );
+            by_level
         }),
-        _ => EnvFilter::new(by_level),
+        _ => by_level,
     };
     let writer = std::sync::Mutex::new(Escaped(to));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer);
+    let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false);
     // A subscriber that stands already is a test's.
-    let _ = subscriber.try_init();
+    let _ = lines.with_writer(writer).finish().with(filter).try_init();
 }
 
 /// `loglevel` in the words of the log.
-fn level(loglevel: u8) -> &'static str {
+fn level(loglevel: u8) -> LevelFilter {
     match loglevel {
-        0..=2 => "warn",
-        3 => "info",
-        4 | 5 => "debug",
-        6.. => "trace",
+        0..=2 => LevelFilter::WARN,
+        3 => LevelFilter::INFO,
+        4 | 5 => LevelFilter::DEBUG,
+        6.. => LevelFilter::TRACE,
     }
 }
 
@@ -73,6 +77,7 @@ mod tests {
 
     #[test]
     fn levels_grow() {
-        assert_eq!([1, 3, 5, 9].map(level), ["warn", "info", "debug", "trace"]);
+        let levels = [LevelFilter::WARN, LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::TRACE];
+        assert_eq!([1, 3, 5, 9].map(level), levels);
     }
 }
