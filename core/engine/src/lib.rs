@@ -13,6 +13,7 @@ mod dns;
 mod media;
 mod net;
 mod phone;
+mod rest;
 mod store;
 
 pub use audio::{AudioChoice, AudioError};

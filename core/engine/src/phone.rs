@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 use wakeline_clock::{Time, earliest, system};
 use wakeline_entropy::Entropy;
@@ -18,6 +19,7 @@ use crate::audio::AudioChoice;
 use crate::dns::Resolver;
 use crate::media::{Quality, Sessions};
 use crate::net::{Binding, Network, Trust};
+use crate::rest;
 use crate::store::Store;
 
 /// Facts that may wait for the loop; the network's tasks wait when it is full.
@@ -27,6 +29,8 @@ const FACTS: usize = 1024;
 const EVENTS: usize = 4096;
 /// How long the last messages may take when the phone stops.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long nothing must be under way before the memory that a start or a call needed is given back.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What a phone is started with.
 #[derive(Clone, Debug, Default)]
@@ -109,17 +113,38 @@ impl Phone {
         let configuration = Configuration { accounts: options.accounts.clone(), memory };
         let agent = UserAgent::new(configuration, seed, system::now(), system::wall())
             .map_err(|error| StartError::Settings(error.to_string()))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| StartError::System(error.to_string()))?;
         let (requests, inbox) = mpsc::unbounded_channel();
         let (outbox, events) = mpsc::channel(EVENTS);
-        let thread = std::thread::Builder::new()
-            .name("wakeline-phone".into())
-            .spawn(move || runtime.block_on(Loop::new(options, agent, store, entropy, inbox, outbox).run()))
-            .map_err(|error| StartError::System(error.to_string()))?;
-        Ok(Phone { requests, events, thread })
+        let (told, outcome) = std::sync::mpsc::sync_channel(1);
+        let work = move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default())
+            {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    // Whoever starts us waits for this.
+                    let _ = told.send(Err(error));
+                    return;
+                }
+            };
+            let _ = told.send(Ok(()));
+            runtime.block_on(async {
+                let work = Loop::new(options, agent, store, entropy, inbox, outbox).run();
+                // As a task of its own: the runtime wakes the future of `block_on` through a file descriptor, even on
+                // its own thread, and that is one system call and one more turn of the poll for every 20 ms of a call.
+                // A panic has been printed already.
+                let _ = tokio::task::spawn_local(work).await;
+            });
+        };
+        let refused = |error: std::io::Error| StartError::System(error.to_string());
+        let thread =
+            std::thread::Builder::new().name("wakeline-phone".into()).spawn(work).map_err(refused)?;
+        match outcome.recv() {
+            Ok(Ok(())) => Ok(Phone { requests, events, thread }),
+            Ok(Err(error)) => Err(refused(error)),
+            Err(_) => Err(StartError::System("the phone's thread ended at once".into())),
+        }
     }
 
     /// Asks for something; what comes of it is told by events.
@@ -156,6 +181,15 @@ impl Phone {
     }
 }
 
+/// What the process holds beyond what rest needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Memory {
+    /// What starting or a call touched, in use until then.
+    Used { until: Time },
+    /// Given back to the system.
+    GivenBack,
+}
+
 struct Loop {
     agent: UserAgent,
     network: Network,
@@ -165,6 +199,7 @@ struct Loop {
     inbox: mpsc::UnboundedReceiver<Request>,
     facts: mpsc::Receiver<Input>,
     outbox: mpsc::Sender<TimedEvent>,
+    memory: Memory,
     wake_ups: u64,
 }
 
@@ -187,7 +222,8 @@ impl Loop {
         let network = Network::new(binding, options.trust, doors, facts_in.clone());
         let resolver = Resolver::new(facts_in);
         let sessions = Sessions::new(options.accounts, options.audio, entropy);
-        Loop { agent, network, resolver, sessions, store, inbox, facts, outbox, wake_ups: 0 }
+        let memory = Memory::Used { until: system::now() };
+        Loop { agent, network, resolver, sessions, store, inbox, facts, outbox, memory, wake_ups: 0 }
     }
 
     async fn run(mut self) {
@@ -199,8 +235,9 @@ impl Loop {
             {
                 break;
             }
-            let deadline =
-                earliest(earliest(self.agent.poll_timeout(), self.sessions.poll_timeout()), leaving);
+            let of_the_agent = self.agent.poll_timeout();
+            let of_the_machines = earliest(of_the_agent, self.sessions.poll_timeout());
+            let deadline = earliest(earliest(of_the_machines, self.rest(now)), leaving);
             tokio::select! {
                 request = self.inbox.recv(), if leaving.is_none() => match request {
                     Some(Request::Command(Command::Stop)) | None => {
@@ -215,6 +252,7 @@ impl Loop {
                             self.network.listen();
                         } else if command == Command::Suspend {
                             self.network.rest();
+                            self.memory = Memory::Used { until: Time::ZERO };
                         }
                         self.agent.handle_command(system::now(), command);
                     }
@@ -226,7 +264,10 @@ impl Loop {
                 Some(input) = self.facts.recv() => self.take(input),
                 () = until(deadline) => {
                     let now = system::now();
-                    self.agent.handle_timeout(now);
+                    // Most turns are the media's alone.
+                    if of_the_agent.is_some_and(|due| now >= due) {
+                        self.agent.handle_timeout(now);
+                    }
                     for input in self.sessions.handle_timeout(now) {
                         self.agent.handle_input(now, input);
                     }
@@ -235,6 +276,25 @@ impl Loop {
             self.wake_ups += 1;
         }
         self.network.drain(FAREWELL).await;
+    }
+
+    /// Gives memory back when it is time, and says when that is. Once after a start, a suspension or a call, and not
+    /// after every refresh: that would be a wake-up more for each.
+    fn rest(&mut self, now: Time) -> Option<Time> {
+        if self.sessions.poll_timeout().is_some() {
+            self.memory = Memory::Used { until: now };
+        }
+        match self.memory {
+            Memory::Used { until } if self.agent.is_idle() => {
+                if now < until + QUIET {
+                    return Some(until + QUIET);
+                }
+                rest::give_back();
+                self.memory = Memory::GivenBack;
+                None
+            }
+            Memory::Used { .. } | Memory::GivenBack => None,
+        }
     }
 
     fn take(&mut self, input: Input) {

@@ -151,10 +151,9 @@ pub(super) fn first_port(settings: &Settings) -> Option<u16> {
     }
 }
 
-/// How long a call may be without media: half as long until its first (B-147).
-pub(super) fn silence_limit(settings: &Settings, is_flowing: bool) -> Option<Duration> {
-    let limit = settings.call().media_limit?;
-    Some(if is_flowing { limit } else { limit / 2 })
+/// How long a call may be without media: half of the account's limit until its first (B-147).
+pub(super) fn silence_limit(limit: Option<Duration>, is_flowing: bool) -> Option<Duration> {
+    limit.map(|limit| if is_flowing { limit } else { limit / 2 })
 }
 
 /// Packets sent ahead of media to open a NAT (`natopenpackets`).

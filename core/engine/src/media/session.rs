@@ -84,6 +84,8 @@ type Told = (String, Encryption, bool);
 /// One call's media.
 pub(super) struct Session {
     settings: Arc<Settings>,
+    /// What the settings say of silence; asked at every turn, and a look into the settings is no small thing.
+    media_limit: Option<Duration>,
     agreement: Agreement,
     ports: Option<Ports>,
     path: Option<MediaPath>,
@@ -105,6 +107,7 @@ impl Session {
     pub(super) fn new(now: Time, settings: Arc<Settings>, entropy: &mut Entropy) -> Session {
         let origin = Origin::new(entropy.u64(), std::net::Ipv4Addr::UNSPECIFIED.into());
         Session {
+            media_limit: settings.call().media_limit,
             settings,
             agreement: Agreement::new(SdesKeys::generate(entropy), origin),
             ports: None,
@@ -131,6 +134,7 @@ impl Session {
 
     /// Takes the account's settings.
     pub(super) fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.media_limit = settings.call().media_limit;
         self.settings = settings;
     }
 
@@ -495,7 +499,7 @@ impl Session {
             Hearing::TimedOut => return,
         };
         let has_lasted = |limit: Duration| now.since(since) >= limit;
-        if policy::silence_limit(&self.settings, is_flowing).is_some_and(has_lasted) {
+        if policy::silence_limit(self.media_limit, is_flowing).is_some_and(has_lasted) {
             self.hearing = Hearing::TimedOut;
             told.push(MediaEvent::TimedOut);
         }
