@@ -186,12 +186,10 @@ impl UserAgent {
         self.delivery.with_other_hops().filter_map(|flow| self.flows.slow_at(flow)).min()
     }
 
-    /// Closes a flow on purpose: what is under way on it fails, calls on it need another one.
+    /// Closes a flow on purpose.
     pub(crate) fn close_flow(&mut self, flow: FlowId) {
         if self.flows.closed(flow) {
             self.put(Output::Close(flow));
-            self.transactions.handle_flow_failed(self.now, flow);
-            self.calls_lost_flow(flow);
             for job in self.delivery.flow_settled(flow) {
                 self.undeliverable(job);
             }

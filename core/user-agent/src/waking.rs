@@ -222,6 +222,8 @@ impl UserAgent {
     fn drop_flows(&mut self) {
         for flow in self.flows.ids() {
             self.close_flow(flow);
+            self.transactions.handle_flow_failed(self.now, flow);
+            self.calls_lost_flow(flow);
         }
     }
 
