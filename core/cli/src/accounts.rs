@@ -76,6 +76,11 @@ pub(crate) fn options(
     audio: AudioChoice,
     parameters: &[(String, String)],
 ) -> Result<Options, Failure> {
+    if let AudioChoice::File { play: Some(path), .. } = &audio {
+        // In the call it would be too late: the far end would hear silence.
+        std::fs::File::open(path)
+            .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display())))?;
+    }
     let accounts = read(flags, parameters, environment())?;
     for diagnosis in &accounts.diagnoses {
         eprintln!("wakeline: {diagnosis}");

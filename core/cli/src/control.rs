@@ -44,9 +44,18 @@ enum Reply<'a> {
     },
 }
 
+/// Why a client is served no longer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// `quit`, or the phone has stopped.
+    Phone,
+    /// The client's input has ended; another may come.
+    Client,
+}
+
 /// Serves stdin and stdout until `quit`, the end of the input or the phone's.
 pub(crate) async fn serve_stdio(phone: &mut Phone, started: Time) -> io::Result<()> {
-    serve(phone, started, tokio::io::stdin(), tokio::io::stdout()).await
+    serve(phone, started, tokio::io::stdin(), tokio::io::stdout()).await.map(drop)
 }
 
 /// Serves one client after the other on a Unix socket that only this user can open.
@@ -62,8 +71,9 @@ pub(crate) async fn serve_socket(phone: &mut Phone, started: Time, path: &Path) 
         let (stream, _) = listener.accept().await?;
         let (reader, writer) = stream.into_split();
         match serve(phone, started, reader, writer).await {
-            Ok(()) => return Ok(()),
-            Err(error) => tracing::debug!(%error, "control client gone"),
+            Ok(End::Phone) => return Ok(()),
+            Ok(End::Client) => tracing::debug!("control client gone"),
+            Err(error) => tracing::debug!(%error, "control client lost"),
         }
     }
 }
@@ -73,7 +83,7 @@ async fn serve(
     started: Time,
     reader: impl AsyncRead + Unpin,
     mut writer: impl AsyncWrite + Unpin,
-) -> io::Result<()> {
+) -> io::Result<End> {
     let ready = Reply::Ready { at_us: started.as_nanos() / 1000, version: env!("CARGO_PKG_VERSION") };
     write(&mut writer, &ready).await?;
     let mut reader = BufReader::new(reader);
@@ -82,17 +92,17 @@ async fn serve(
         tokio::select! {
             event = phone.event() => match event {
                 Some(event) => write(&mut writer, &event).await?,
-                None => return Ok(()),
+                None => return Ok(End::Phone),
             },
             // `read_until` keeps what it has read in `line` when the other branch wins.
             read = read_line(&mut reader, &mut line) => {
                 if !read? {
-                    return Ok(());
+                    return Ok(End::Client);
                 }
                 let text = String::from_utf8_lossy(&line).trim().to_owned();
                 line.clear();
                 if !text.is_empty() && !obey(phone, &text, &mut writer).await? {
-                    return Ok(());
+                    return Ok(End::Phone);
                 }
             }
         }
@@ -174,6 +184,32 @@ mod tests {
         assert_eq!(said[1]["calls"], Value::Array(Vec::new()));
         assert_eq!((&said[2]["reply"], said[2]["rss_kib"].is_u64()), (&"stats".into(), true));
         assert_eq!(said.len(), 3, "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn the_phone_stays_when_a_client_of_its_socket_goes() {
+        let path = std::env::temp_dir().join(format!("wakeline-control-{}.sock", std::process::id()));
+        let options = Options { audio: AudioChoice::Null, ..Options::default() };
+        let mut phone = Phone::start(options).unwrap();
+        let clients = async {
+            for line in ["{\"command\":\"snapshot\"}\n", "{\"command\":\"quit\"}\n"] {
+                let mut stream = loop {
+                    // The socket is there as soon as the other side has bound it.
+                    match tokio::net::UnixStream::connect(&path).await {
+                        Ok(stream) => break stream,
+                        Err(_) => tokio::task::yield_now().await,
+                    }
+                };
+                let mut first = String::new();
+                BufReader::new(&mut stream).read_line(&mut first).await.unwrap();
+                assert!(first.contains("ready"), "{first}");
+                stream.write_all(line.as_bytes()).await.unwrap();
+            }
+        };
+        let (served, ()) = tokio::join!(serve_socket(&mut phone, Time::ZERO, &path), clients);
+        assert!(served.is_ok(), "{served:?}");
+        phone.stop();
+        std::fs::remove_file(path).unwrap();
     }
 
     #[tokio::test]

@@ -60,14 +60,20 @@ impl Callee {
         writeln!(self.input, "{command}").unwrap();
     }
 
+    /// `wakeline call` to this phone.
+    fn caller(&self, further: &[&str]) -> Command {
+        let mut caller = wakeline();
+        caller
+            .args(["call", &format!("sip:mia@127.0.0.1:{}", self.port), "--tone", "700"])
+            .args(["--register", "0", "--username", "ben", "--localip", "127.0.0.1", "--transport", "0"])
+            .args(further)
+            .stdout(Stdio::piped());
+        caller
+    }
+
     /// Calls this phone with `wakeline call`; does `command` with the ringing call.
     fn called(&mut self, command: &str, further: &Value) -> Output {
-        let caller = wakeline()
-            .args(["call", &format!("sip:mia@127.0.0.1:{}", self.port), "--tone", "700", "--seconds", "0.5"])
-            .args(["--register", "0", "--username", "ben", "--localip", "127.0.0.1", "--transport", "0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let caller = self.caller(&["--seconds", "0.5"]).spawn().unwrap();
         let ringing = self.wait(|line| line["event"] == "rings");
         let mut wish = json!({ "command": command, "call": ringing["call"] });
         if let (Some(wish), Some(further)) = (wish.as_object_mut(), further.as_object()) {
@@ -116,4 +122,33 @@ fn nobody_to_register_at_and_a_wrong_command_line_have_their_codes() {
         wakeline().args(["call", "--usernme", "x", "sip:a@b"]).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean --username?"));
+}
+
+#[test]
+fn nobody_answers_and_a_far_end_that_is_lost_have_their_codes() {
+    let mut callee = Callee::start();
+    // Rings, and the caller gives up.
+    let mut caller = callee.caller(&["--ringtimeoutout", "2000"]).spawn().unwrap();
+    callee.wait(|line| line["event"] == "rings");
+    assert_eq!(caller.wait().unwrap().code(), Some(5));
+    callee.wait(|line| line["event"] == "call-ended");
+
+    // Answers, and its process is killed: nothing comes any more.
+    let mut caller = callee.caller(&["--mediatimeout", "4"]).spawn().unwrap();
+    let ringing = callee.wait(|line| line["event"] == "rings");
+    callee.say(&json!({ "command": "answer", "call": ringing["call"] }));
+    callee.wait(|line| line["event"] == "call-changed" && line["media_flows"] == true);
+    drop(callee);
+    assert_eq!(caller.wait().unwrap().code(), Some(8));
+}
+
+#[test]
+fn what_is_played_is_there_or_nobody_is_called() {
+    let missing = wakeline()
+        .args(["call", "sip:mia@127.0.0.1:9", "--register", "0", "--play", "/nowhere/hello.wav"])
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("/nowhere/hello.wav"));
 }

@@ -50,7 +50,8 @@ fn configuration(channels: u16) -> StreamConfig {
 }
 
 fn device(error: cpal::Error) -> AudioError {
-    AudioError::Device(error.to_string())
+    // The library ends its sentences; ours goes on.
+    AudioError::Device(error.to_string().trim_end_matches('.').to_owned())
 }
 
 fn telling(alarm: Arc<Mutex<Alarm>>, which: &'static str) -> impl FnMut(cpal::Error) + Send + 'static {
