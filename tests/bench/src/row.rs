@@ -143,7 +143,9 @@ impl Row {
     pub fn cells(&self) -> [String; 7] {
         let (ours, peer, ratio) = match &self.outcome {
             Outcome::Measured { ours, peer, ratio, against } => {
-                (short(*ours), format!("{against} {}", short(*peer)), format!("{ratio:.2}"))
+                // A peer's figure may be zero.
+                let ratio = if ratio.is_finite() { format!("{ratio:.2}") } else { "-".to_owned() };
+                (short(*ours), format!("{against} {}", short(*peer)), ratio)
             }
             Outcome::Alone(ours) => (short(*ours), String::new(), String::new()),
             Outcome::Absent(_) => Default::default(),
