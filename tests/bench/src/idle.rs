@@ -48,18 +48,20 @@ pub fn rows(span: Duration) -> Vec<Row> {
         (phone, exchange)
     };
     let (ours, peer) = (one(Make::Ours), one(Make::Baresip));
-    thread::sleep(Duration::from_secs(5));
+    // Threads that were wanted for the start only end after ten seconds without work.
+    thread::sleep(Duration::from_secs(15));
     eprintln!("  four phones rest for {} s", span.as_secs());
     let families = [vec![asleep.id()], vec![awake.id()], ours.0.ids(), peer.0.ids()];
-    let costs = || families.each_ref().map(|ids| (processes::processor(ids), processes::wakeups(ids)));
+    let costs = || families.each_ref().map(|ids| processes::costs(ids));
     let (before, began) = (costs(), Instant::now());
     let before_packets = asleep_relay.from_clients().len();
     thread::sleep(span);
     let (after, took) = (costs(), began.elapsed().as_secs_f64());
     let packets = asleep_relay.from_clients().len() - before_packets;
     let hour = |figure: f64| figure * 3600.0 / took;
-    let processor = |at: usize| hour((after[at].0 - before[at].0) * 1000.0);
-    let wakeups = |at: usize| hour(after[at].1 - before[at].1);
+    let spent = |at: usize| processes::spent(&before[at], &after[at]);
+    let processor = |at: usize| hour(spent(at).0 * 1000.0);
+    let wakeups = |at: usize| hour(spent(at).1);
     let keepalives = per_hour(&awake_relay.from_clients(), took);
     let said = ours.1.waiting();
     asleep.quit();

@@ -1,6 +1,8 @@
 //! What processes cost, read from `/proc`.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 /// A process and all that descend from it.
 pub fn family(first: u32) -> Vec<u32> {
@@ -21,17 +23,37 @@ pub fn family(first: u32) -> Vec<u32> {
     family
 }
 
+/// What each thread of some processes has cost so far: processor seconds, and how often it went to sleep of its own will.
+pub type Costs = BTreeMap<PathBuf, (f64, f64)>;
+
+/// What these processes' threads have cost so far.
+pub fn costs(ids: &[u32]) -> Costs {
+    let tasks = ids.iter().filter_map(|id| fs::read_dir(format!("/proc/{id}/task")).ok()).flatten().flatten();
+    tasks.map(|task| (task.path(), of_task(&task.path()))).collect()
+}
+
+fn of_task(path: &Path) -> (f64, f64) {
+    // The scheduler's own count in nanoseconds; ticks of 10 ms are too coarse here.
+    let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+    let processor =
+        text.split(' ').next().and_then(|text| text.parse::<f64>().ok()).unwrap_or_default() / 1e9;
+    let text = fs::read_to_string(path.join("status")).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
+    let wakeups = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default();
+    (processor, wakeups)
+}
+
+/// What was spent between two counts: of threads that began meanwhile all, of those that ended nothing.
+pub fn spent(before: &Costs, after: &Costs) -> (f64, f64) {
+    after.iter().fold((0.0, 0.0), |sum, (task, now)| {
+        let then = before.get(task).copied().unwrap_or_default();
+        (sum.0 + now.0 - then.0, sum.1 + now.1 - then.1)
+    })
+}
+
 /// Processor time of these processes so far, in seconds.
 pub fn processor(ids: &[u32]) -> f64 {
-    // The scheduler's own count in nanoseconds; ticks of 10 ms are too coarse here.
-    let of_task = |path: std::path::PathBuf| {
-        let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
-        text.split(' ').next().and_then(|text| text.parse::<f64>().ok()).unwrap_or_default() / 1e9
-    };
-    ids.iter()
-        .filter_map(|id| fs::read_dir(format!("/proc/{id}/task")).ok())
-        .flat_map(|tasks| tasks.flatten().map(|task| of_task(task.path())).collect::<Vec<_>>())
-        .sum()
+    spent(&Costs::new(), &costs(ids)).0
 }
 
 /// A field of `smaps_rollup` summed over these processes, in KiB: `Rss`, `Pss`.
@@ -44,22 +66,24 @@ pub fn memory(ids: &[u32], field: &str) -> f64 {
     ids.iter().map(of).sum()
 }
 
-/// How often these processes' threads were put to sleep and woken of their own will so far.
-pub fn wakeups(ids: &[u32]) -> f64 {
-    let of_task = |path: std::path::PathBuf| -> f64 {
-        let text = fs::read_to_string(path.join("status")).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
-        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
-    };
-    ids.iter()
-        .filter_map(|id| fs::read_dir(format!("/proc/{id}/task")).ok())
-        .flat_map(|tasks| tasks.flatten().map(|task| of_task(task.path())).collect::<Vec<_>>())
-        .sum()
-}
-
 /// What a span of time costs these processes: processor seconds, and wake-ups.
 pub fn over<T>(ids: &[u32], span: impl FnOnce() -> T) -> (f64, f64, T) {
-    let before = (processor(ids), wakeups(ids));
+    let before = costs(ids);
     let result = span();
-    (processor(ids) - before.0, wakeups(ids) - before.1, result)
+    let (processor, wakeups) = spent(&before, &costs(ids));
+    (processor, wakeups, result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ended_takes_nothing_off() {
+        let costs = |all: &[(&str, f64)]| -> Costs {
+            all.iter().map(|(task, cost)| (PathBuf::from(task), (*cost, 1.0))).collect()
+        };
+        let (before, after) = (costs(&[("1", 5.0), ("2", 3.0)]), costs(&[("1", 5.5), ("3", 0.25)]));
+        assert_eq!(spent(&before, &after), (0.75, 1.0));
+    }
 }
