@@ -22,6 +22,9 @@ use crate::user::{Outcome, User};
 /// How many users take turns in waking.
 const USERS: usize = 100;
 
+/// Every wake of a user binds the same address: it is the same phone.
+const CONTACT: u16 = 5061;
+
 type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// The phones of one server.
@@ -66,10 +69,9 @@ impl Phones<'_> {
         let socket = TcpStream::connect(("127.0.0.1", self.server.tls_port)).expect("a connection");
         socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
         socket.set_nodelay(true).expect("no delay");
-        let port = socket.local_addr().expect("its address").port();
         let mut stream = StreamOwned::new(connection, socket);
         loop {
-            let request = self.users[number].register(&mut self.entropy, "TLS", port, false);
+            let request = self.users[number].register(&mut self.entropy, "TLS", CONTACT, false);
             stream.write_all(&request).expect("a REGISTER leaves");
             match self.users[number].on_answer(&read(&mut stream)) {
                 Outcome::Challenged => {}
