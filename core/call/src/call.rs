@@ -416,7 +416,16 @@ impl Call {
         self.go(next);
     }
 
-    /// A wake state told what became of an announced call: it ends, unless its INVITE is here, which knows better.
+    /// Whoever held the INVITE of an incoming call says that the call is over: nobody waits for our answer, and the CANCEL
+    /// may have gone to a flow that is dead. An answer that has left stands.
+    pub fn told_over(&mut self, now: Time, reason: EndReason) {
+        if let State::Incoming(incoming) = &mut self.state {
+            let next = incoming.told_over(now, &mut self.cx, reason);
+            self.go(Some(next));
+        }
+    }
+
+    /// Nobody knows an announced call: it ends, unless its INVITE is here, which knows better.
     pub fn announced_over(&mut self, now: Time, reason: EndReason) {
         if let State::Incoming(incoming) = &self.state
             && matches!(incoming.stage, Stage::Announced { .. })

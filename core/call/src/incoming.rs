@@ -295,6 +295,14 @@ impl Incoming {
         }
     }
 
+    /// The call is over, says whoever held its INVITE.
+    pub(crate) fn told_over(&mut self, now: Time, cx: &mut Context, reason: EndReason) -> State {
+        match &mut self.stage {
+            Stage::Announced { .. } => end(now, cx, reason, None, true),
+            Stage::Arrived(arrived) => arrived.abandoned(now, cx, reason),
+        }
+    }
+
     /// The same INVITE on another branch, on a flow that lives while the first one is dead (races 13 and 14 of push
     /// wake-up): the call goes on with this transaction, and the far end hears the last 18x on it.
     pub(crate) fn adopt(&mut self, cx: &mut Context, key: ServerKey, invite: &Message) {

@@ -147,6 +147,8 @@ pub(crate) struct Branch {
     pub(crate) failed: SmallVec<[FlowId; 2]>,
     /// How often it was sent, over all flows.
     pub(crate) sent: u8,
+    /// Where it was sent before, when its device registered on another flow meanwhile.
+    pub(crate) earlier: Option<(ClientKey, FlowId)>,
 }
 
 impl Branch {
@@ -239,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_held_request_costs_little_beside_its_bytes() {
-        assert!(size_of::<Context>() <= 448, "{}", size_of::<Context>());
-        assert!(size_of::<Branch>() <= 136, "{}", size_of::<Branch>());
+        assert!(size_of::<Context>() <= 464, "{}", size_of::<Context>());
+        assert!(size_of::<Branch>() <= 160, "{}", size_of::<Branch>());
     }
 }

@@ -426,7 +426,15 @@ impl Registrar {
 }
 
 fn branch(device: Device, binding: Option<BindingId>) -> Branch {
-    Branch { device, binding, step: Step::Ended(0), waking: Waking::No, failed: SmallVec::new(), sent: 0 }
+    Branch {
+        device,
+        binding,
+        step: Step::Ended(0),
+        waking: Waking::No,
+        failed: SmallVec::new(),
+        sent: 0,
+        earlier: None,
+    }
 }
 
 fn alive(liveness: Liveness) -> u8 {

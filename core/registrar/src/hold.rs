@@ -227,10 +227,14 @@ impl Registrar {
                     (Some(old), Some(new)) => old.info.remote.ip() != new.info.remote.ip(),
                     (None, _) | (_, None) => true,
                 };
+                // Phones of ours leave the old flow once the new one is bound, and take the call with them. And in datagrams
+                // nobody would tell us that it is gone.
+                let leaves = self.bindings.get(binding).is_some_and(|found| found.client == Client::Ours);
                 // Rows 13 and 14: an unanswered branch moves to the new flow. One that rings on a flow that is as good
                 // as before stays where it is.
-                if heard < Heard::Ringing || moved {
+                if heard < Heard::Ringing || moved || leaves {
                     branch.binding = Some(binding);
+                    branch.earlier = Some((client, old));
                     context.superseded.push(client);
                     self.stop_push(&mut context.branches[place]);
                     self.forward(now, id, context, place, flow);
@@ -522,7 +526,6 @@ impl Registrar {
             if let Step::Sent { client, heard: Heard::Nothing, .. } = step {
                 // Neither an answer on the old flow nor a REGISTER: nobody is there.
                 let _ = self.transactions.cancel(now, client, &[]);
-                context.superseded.push(client);
                 context.branches[place].step = Step::Expired;
             }
             return;
@@ -538,15 +541,13 @@ impl Registrar {
         }
     }
 
-    /// Nobody waits for these branches any more.
+    /// Nobody waits for these branches any more. Their transactions live on: a device that reads its INVITE only now still
+    /// gets the CANCEL behind its first response (RFC 3261 §9.1).
     fn give_up_branches(&mut self, context: &mut Context) {
         for place in 0..context.branches.len() {
             let branch = &mut context.branches[place];
-            if let Step::Sent { client, .. } = branch.step {
-                context.superseded.push(client);
-            }
             if !branch.is_over() {
-                branch.step = Step::Ended(487);
+                branch.step = Step::Expired;
             }
             self.stop_push(&mut context.branches[place]);
         }

@@ -7,7 +7,7 @@ use wakeline_sip_message::{Message, Name};
 use wakeline_sip_transaction::{ClientKey, Key, ServerKey};
 
 use crate::binding::{Client, Device};
-use crate::context::{Context, ContextId, Heard, Kind, Phase, Step};
+use crate::context::{Context, ContextId, Heard, Kind, Phase, Step, Waking};
 use crate::deadline::Due;
 use crate::forward::towards_caller;
 use crate::hold::Lost;
@@ -114,6 +114,20 @@ impl Registrar {
             Step::Sent { client, .. } if client == key => {}
             // Row 13: 482 or 486 of a branch that was sent anew, or a late answer of one that is over.
             Step::Sent { .. } | Step::Held { .. } | Step::Expired | Step::Ended(_) => return,
+        }
+        // RFC 3261 §8.2.2.2: the device has it already, and answers where it came first.
+        if let (482, Some((client, flow))) = (status, branch.earlier.take())
+            && context.superseded.contains(&client)
+        {
+            context.superseded.retain(|known| *known != client);
+            branch.step = Step::Sent { client, flow, since: now, heard: Heard::Ringing };
+            match context.phase {
+                Phase::Open => {}
+                Phase::Closing { .. } | Phase::Answered | Phase::Ended => {
+                    let _ = self.transactions.cancel(now, client, &[]);
+                }
+            }
+            return;
         }
         if let Some(binding) = branch.binding {
             self.trace(now, Some(context.wake), Leg::Refused(binding, status));
@@ -226,20 +240,20 @@ impl Registrar {
         let (Kind::Call, Some(aor)) = (context.kind, context.aor) else { return };
         let mut known: SmallVec<[Device; 2]> = SmallVec::from_slice(knowing);
         for branch in &context.branches {
+            // What a device that is not there is worth, it has not said itself.
             if let Step::Ended(code) = branch.step
                 && branch.sent > 0
                 && (200..700).contains(&code)
+                && code != context.kind.absent()
                 && !known.contains(&branch.device)
             {
                 known.push(branch.device);
             }
         }
-        // Only a call that somebody was woken for needs memory.
-        if context.branches.iter().all(|branch| known.contains(&branch.device)) {
-            if context.branches.iter().any(|branch| branch.waking != crate::context::Waking::No) {
-                self.persist_wake(Some(aor), context.wake, state);
-                self.forget_stored(context.wake);
-            }
+        // Only a call that somebody does not know of, or was woken for, needs memory: a push may come late, to a process
+        // that knows nothing of what the one before it did.
+        if context.branches.iter().all(|branch| known.contains(&branch.device) && branch.waking == Waking::No)
+        {
             return;
         }
         let invite = if expected.is_empty() { None } else { context.request.clone() };

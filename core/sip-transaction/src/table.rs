@@ -96,6 +96,20 @@ impl Transactions {
         }
     }
 
+    /// We leave a flow for another one. What is under way on it may still end there; a request that came on it and is
+    /// repeated elsewhere is no merged one but the same once more (see [`Merged::Refuse`](crate::Merged::Refuse)).
+    pub fn leave_flow(&mut self, flow: FlowId) {
+        let first = (flow, Key::Server(ServerKey(0)));
+        let last = (flow, Key::Server(ServerKey(u64::MAX)));
+        let concerned: Vec<Key> = self.by_flow.range(first..=last).map(|(_, key)| *key).collect();
+        for key in concerned {
+            match key {
+                Key::Client(_) => {}
+                Key::Server(key) => self.lose_reply(flow, key),
+            }
+        }
+    }
+
     /// Lets every timer fire that is due.
     pub fn handle_timeout(&mut self, now: Time) {
         while let Some((owner, timer)) = self.timers.first_due(now) {

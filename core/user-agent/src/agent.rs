@@ -74,6 +74,8 @@ pub struct UserAgent {
     pub(crate) push: Option<PushParameters>,
     pub(crate) audio_granted: bool,
     pub(crate) flows: Flows,
+    /// Flows that no binding wants any more, and the calls that were being set up there.
+    pub(crate) left_flows: BTreeMap<FlowId, Vec<CallId>>,
     pub(crate) resolver: Resolver,
     remembered_addresses: String,
     pub(crate) delivery: Delivery,
@@ -127,6 +129,7 @@ impl UserAgent {
             push: None,
             audio_granted: true,
             flows: Flows::default(),
+            left_flows: BTreeMap::new(),
             remembered_addresses: resolver.export(),
             resolver,
             delivery: Delivery::default(),
@@ -261,6 +264,7 @@ impl UserAgent {
                 moved = true;
                 self.outputs.push_back(Output::Resolve(question));
             }
+            moved |= self.close_left_flows();
             if !moved {
                 break;
             }

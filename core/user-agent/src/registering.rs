@@ -62,7 +62,7 @@ impl UserAgent {
                 let id = self.resolver.resolve(edge, &transports, self.now);
                 self.delivery.resolve(id, job);
             }
-            Wish::CloseFlow { flow } => self.close_flow(flow),
+            Wish::CloseFlow { flow } => self.leave_flow(account, flow),
             Wish::Send { request, flow } => {
                 let errand = Errand::Request { owner: Owner::Registration(account), request };
                 self.over_flow(flow.id, Job::new(errand, account));

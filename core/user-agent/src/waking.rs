@@ -9,8 +9,9 @@ use wakeline_push::{Payload, PayloadKind, PushParameters, WakeId, WakeState};
 use crate::agent::{Life, UserAgent};
 use crate::calling::MOST_CALLS;
 use crate::event::Event;
+use crate::phone_call::PhoneCall;
 use crate::registering::WokenBy;
-use crate::snapshot::{AccountId, CallId, CallPhase, WakeLeg};
+use crate::snapshot::{AccountId, CallId, CallPhase, Direction, WakeLeg};
 use crate::wakes::Met;
 
 /// How long an announced call waits for its INVITE when the push does not say: as long as a gateway holds it.
@@ -122,7 +123,15 @@ impl UserAgent {
             };
             let Met::Alive(id) = self.wakes.meet(*wake) else { continue };
             if let Some(session) = self.session(id) {
-                session.announced_over(now, reason);
+                match state {
+                    WakeState::Unknown => session.announced_over(now, reason),
+                    // Even when it rings already: its CANCEL may have gone to a flow that is dead.
+                    WakeState::Pending
+                    | WakeState::Cancelled
+                    | WakeState::Elsewhere
+                    | WakeState::Declined
+                    | WakeState::Failed => session.told_over(now, reason),
+                }
             }
         }
     }
@@ -225,6 +234,48 @@ impl UserAgent {
             self.transactions.handle_flow_failed(self.now, flow);
             self.calls_lost_flow(flow);
         }
+    }
+
+    /// A binding has done with a flow. Calls go along to its new one: an INVITE that is repeated there is the one that
+    /// rings (row 13). A call that is being dialled stays, because its answer comes where it was asked; and what is under
+    /// way on the flow may still end there.
+    pub(crate) fn leave_flow(&mut self, account: AccountId, flow: FlowId) {
+        let Some(old) = self.flows.info(flow).filter(|_| !self.calls.is_empty()) else {
+            return self.close_flow(flow);
+        };
+        let new = self.line(account).and_then(|line| line.registration.flow()).filter(|new| new.id != flow);
+        // Where nothing changes for the far end, it need not be told.
+        let next = new.filter(|new| {
+            new.local.ip() == old.local.ip()
+                && self.contact_for(account, new) == self.contact_for(account, &old)
+        });
+        for call in self.calls.values_mut().filter(|call| call.account == account) {
+            if let Some(session) = call.session() {
+                session.handle_flow_lost(flow);
+            }
+            let is_dialled = call.direction == Direction::Outgoing && call.answered.is_none();
+            if call.flow == Some(flow) && !is_dialled {
+                call.flow = next.map(|next| next.id);
+            }
+        }
+        let set_up = |call: &&PhoneCall| call.account == account && call.answered.is_none();
+        let waiting = self.calls.values().filter(set_up).map(|call| call.id).collect();
+        self.transactions.leave_flow(flow);
+        self.left_flows.insert(flow, waiting);
+    }
+
+    /// Closes flows that nobody uses any more; true when there was one.
+    pub(crate) fn close_left_flows(&mut self) -> bool {
+        let used = |(flow, waiting): &(&FlowId, &Vec<CallId>)| {
+            self.transactions.is_flow_used(**flow) || waiting.iter().any(|id| self.calls.contains_key(id))
+        };
+        let unused: Vec<FlowId> =
+            self.left_flows.iter().filter(|left| !used(left)).map(|(flow, _)| *flow).collect();
+        for flow in &unused {
+            self.left_flows.remove(flow);
+            self.close_flow(*flow);
+        }
+        !unused.is_empty()
     }
 
     /// A binding has a new flow: the calls of its account move there.

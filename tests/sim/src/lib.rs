@@ -5,6 +5,7 @@
 //! repeats itself exactly. What must hold in every run is watched all the time (`watch`), and [`World::finish`] looks at
 //! what is left when all is over. [`run_seed`] draws a world and a schedule from a number.
 
+mod broken;
 mod gateway;
 mod network;
 mod phone;
@@ -17,6 +18,7 @@ mod watch;
 mod wire;
 mod world;
 
+pub use broken::Broken;
 pub use gateway::gateway_config;
 pub use network::{End, Link, LinkState, Seen, Weather};
 pub use phone::{Life, Pace, Reach, SimPhone};

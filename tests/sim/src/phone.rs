@@ -170,19 +170,13 @@ impl SimPhone {
         self.told.iter().filter(|(_, event)| matches!(event, Event::Rings(_))).count()
     }
 
-    /// Why its calls ended, in order; an end that is told again for a late push counts once.
+    /// Why its calls ended, in order.
     pub fn ends(&self) -> Vec<&str> {
-        let mut seen = Vec::new();
-        let mut ends = Vec::new();
-        for (_, event) in &self.told {
-            if let Event::CallEnded(ended) = event
-                && !seen.contains(&(ended.last.call, ended.last.external_id))
-            {
-                seen.push((ended.last.call, ended.last.external_id));
-                ends.push(ended.reason.as_str());
-            }
-        }
-        ends
+        let end = |event| match event {
+            &Event::CallEnded(ref ended) => Some(ended.reason.as_str()),
+            _ => None,
+        };
+        self.told.iter().filter_map(|(_, event)| end(event)).collect()
     }
 }
 

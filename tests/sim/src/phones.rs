@@ -8,10 +8,11 @@ use wakeline_user_agent::{CallPhase, Command, Event, FlowFailure, Input, Output}
 
 use crate::network::{End, Link, LinkState};
 use crate::phone::{Life, Pace, Reach, media};
+use crate::watch::Path;
 use crate::world::{Happening, MOST_STEPS, Whim, World, seed_of};
 
-/// After this time every phone that can know that a call is over has stopped ringing for it.
-const GHOST: Duration = Duration::from_secs(5);
+/// What the machines themselves take, at the most.
+const WORK: Duration = Duration::from_millis(100);
 
 impl World {
     /// Starts a phone's process and hands it its token, as a shell does.
@@ -32,6 +33,12 @@ impl World {
     }
 
     pub(crate) fn command(&mut self, phone: usize, command: Command) {
+        if self.is_stubborn(phone, &command) {
+            return;
+        }
+        if matches!(command, Command::Suspend) {
+            self.watch.summonses.put_to_sleep(phone);
+        }
         // Whoever wants something of a frozen app brings it to the front.
         self.thaw(phone);
         let now = self.now;
@@ -101,7 +108,7 @@ impl World {
     pub(crate) fn go_offline(&mut self, phone: usize) {
         self.silence(phone);
         self.phones[phone].reach = Reach::Offline;
-        self.watch.excused(phone);
+        self.watch.summonses.excused(phone);
         self.command(phone, Command::NetworkLost);
     }
 
@@ -109,6 +116,9 @@ impl World {
         self.silence(phone);
         self.phones[phone].reach = Reach::Online;
         self.phones[phone].network = self.phones[phone].network.wrapping_add(1);
+        if self.phones[phone].pace == Pace::Runs {
+            self.watch.summonses.expected(self.now, phone);
+        }
         self.command(phone, Command::NetworkChanged);
     }
 
@@ -118,6 +128,10 @@ impl World {
         }
         self.phones[phone].pace = Pace::Runs;
         self.watch.thawed(self.now, phone);
+        if self.phones[phone].reach == Reach::Online {
+            self.watch.summonses.expected(self.now, phone);
+        }
+        self.check_soon();
         for happening in self.waiting.remove(&phone).unwrap_or_default() {
             self.reach_phone(happening);
         }
@@ -148,11 +162,9 @@ impl World {
             self.start(phone);
         }
         self.thaw(phone);
-        if self.phones[phone].reach == Reach::Online && !self.unreachable {
-            self.watch.push_taken(self.now, phone);
-        } else {
-            self.watch.push_taken(self.now, phone);
-            self.watch.excused(phone);
+        self.watch.summonses.taken(self.now, phone);
+        if self.phones[phone].reach == Reach::Offline || self.unreachable {
+            self.watch.summonses.excused(phone);
         }
         self.command(phone, Command::PushReceived { payload });
     }
@@ -190,6 +202,12 @@ impl World {
         let info = FlowInfo { id: phone_flow, transport, local, remote };
         let input = match happening {
             Happening::ToPhone(_, bytes) if state.reaches_phone() => {
+                if self.is_deaf(phone, link, &bytes) {
+                    return;
+                }
+                if self.watch.reached_phone(self.now, phone, link, &bytes) {
+                    self.check_soon();
+                }
                 Input::Received(Received { flow: info, bytes })
             }
             Happening::Opened(_) if state.reaches_phone() => Input::Opened(info),
@@ -253,7 +271,16 @@ impl World {
         let slack = self.weather.longest()
             + Duration::from_millis(60)
             + if self.weather.loss > 0 { Duration::from_secs(40) } else { Duration::ZERO };
-        self.watch.told(now, phone, self.phones[phone].lives, &event, slack);
+        let path = match &event {
+            Event::Rings(call) => call.wake_id.map_or(Path::Doubtful, |wake| self.path_of(phone, wake)),
+            _ => Path::Doubtful,
+        };
+        let life = self.phones[phone].lives;
+        for event in self.break_told(phone, &event) {
+            if self.watch.told(now, phone, life, &event, (path, slack)) {
+                self.check_soon();
+            }
+        }
         if let (Event::Rings(snapshot), Some(after)) = (&event, self.phones[phone].answers_after) {
             let command = Command::Answer { call: snapshot.call };
             self.after(after, Happening::Wish(phone, command));
@@ -303,8 +330,10 @@ impl World {
                 }
             }
             Output::Send(transmit) => {
-                if let Some(link) = self.by_phone_flow.get(&(phone, life, transmit.flow)).copied() {
-                    self.carry(link, true, transmit.bytes);
+                if let Some(link) = self.by_phone_flow.get(&(phone, life, transmit.flow)).copied()
+                    && let Some(bytes) = self.break_said(phone, link, transmit.bytes)
+                {
+                    self.carry(link, true, bytes);
                 }
             }
             Output::Close(flow) => {
@@ -338,34 +367,48 @@ impl World {
 
     // ---- ghosts ----------------------------------------------------------------------------------------------
 
-    /// A call has been over for a while: whoever has a living stream to the gateway has heard of it.
-    pub(crate) fn ended_at_gateway(&mut self, wake: WakeId) {
-        self.after(GHOST, Happening::Check(wake));
+    /// A round trip, from an INVITE that is under way when its call ends: it arrives, its 180 goes back, the CANCEL comes.
+    fn trip(&self) -> Duration {
+        self.weather.longest() * 3 + WORK
     }
 
-    pub(crate) fn check_ghosts(&mut self, wake: WakeId) {
+    /// Looks for ghosts when whoever is concerned now must have heard.
+    pub(crate) fn check_soon(&mut self) {
+        self.after(self.trip() + WORK, Happening::Check);
+    }
+
+    /// How a CANCEL for this wake would get to a phone.
+    fn path_of(&self, phone: usize, wake: WakeId) -> Path {
+        let link = self.watch.invited_on(phone, wake).map(|link| &self.links[link]);
+        match link {
+            Some(link) if link.transport.is_reliable() && link.state == LinkState::Up => Path::Sound,
+            Some(_) | None => Path::Doubtful,
+        }
+    }
+
+    /// Nobody who can know rings for a call that is over.
+    pub(crate) fn check_ghosts(&mut self) {
+        // What is lost comes again by timers, in its own time.
+        if self.weather.loss > 0 {
+            return;
+        }
         for phone in 0..self.phones.len() {
-            if self.phones[phone].pace == Pace::Frozen {
+            if self.phones[phone].pace == Pace::Frozen || self.phones[phone].reach == Reach::Offline {
                 continue;
             }
             let Some(snapshot) = self.snapshot(phone) else { continue };
-            let rings = |call: &wakeline_user_agent::CallSnapshot| {
-                call.wake_id == Some(wake)
-                    && call.phase == CallPhase::Ringing
+            let alerts = snapshot.calls.iter().filter(|call| {
+                matches!(call.phase, CallPhase::Ringing | CallPhase::Announced)
                     && call.direction == wakeline_user_agent::Direction::Incoming
-            };
-            if !snapshot.calls.iter().any(rings) {
-                continue;
-            }
-            // Every path of this life was a stream that stands: nothing can have been lost.
-            let end = End::Phone(phone, self.phones[phone].lives);
-            let sound = self
-                .links
-                .iter()
-                .filter(|link| link.end == end)
-                .all(|link| link.transport.is_reliable() && link.state == LinkState::Up);
-            if sound {
-                self.watch.violated(self.now, format!("phone {phone} still rings 5 s after the call's end"));
+            });
+            for (call, wake) in alerts.filter_map(|call| Some((call.call, call.wake_id?))).collect::<Vec<_>>()
+            {
+                let times = (self.weather.longest(), self.trip());
+                let path = self.path_of(phone, wake);
+                if self.watch.must_be_silent(self.now, phone, (call, wake), path, times) {
+                    let what = format!("phone {phone} still rings a round trip after the call's end");
+                    self.watch.violated(self.now, what);
+                }
             }
         }
     }

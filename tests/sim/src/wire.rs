@@ -53,7 +53,8 @@ impl World {
         if !sniff::is_keep_alive(&bytes) {
             self.watch.left(self.now, end, to_gateway, &bytes);
             if !to_gateway {
-                self.watch.answered_by_gateway(self.now, &bytes);
+                let on_stream = self.links[link].transport.is_reliable();
+                self.watch.answered_by_gateway(self.now, on_stream, &bytes);
             }
             if self.timeline.is_some() {
                 self.note_message(link, to_gateway, &bytes);
@@ -165,13 +166,16 @@ impl World {
         for _ in 0..MOST_STEPS {
             let Some(output) = self.gateway.registrar.poll_output() else { return };
             match output {
-                GatewayOutput::Transmit(transmit) => {
-                    if let Some(link) = self.by_gateway_flow.get(&transmit.flow).copied() {
-                        if self.links[link].gateway_flow == transmit.flow {
-                            self.carry(link, false, transmit.bytes);
-                        } else {
-                            // Behind a NAT that forgot, the old name leads nowhere; it was said all the same.
-                            self.watch.answered_by_gateway(self.now, &transmit.bytes);
+                GatewayOutput::Transmit(mut transmit) => {
+                    for bytes in self.break_sent(&transmit.bytes) {
+                        transmit.bytes = bytes;
+                        if let Some(link) = self.by_gateway_flow.get(&transmit.flow).copied() {
+                            if self.links[link].gateway_flow == transmit.flow {
+                                self.carry(link, false, transmit.bytes);
+                            } else {
+                                // Behind a NAT that forgot, the old name leads nowhere; it was said all the same.
+                                self.watch.answered_by_gateway(self.now, false, &transmit.bytes);
+                            }
                         }
                     }
                 }
@@ -190,10 +194,9 @@ impl World {
                         let text = format!("gateway {:?}", trace.leg);
                         self.note(|| text);
                     }
-                    if self.watch.traced(self.now, &trace)
-                        && let Some(wake) = trace.wake
-                    {
-                        self.ended_at_gateway(wake);
+                    self.break_trace(&trace);
+                    if self.watch.traced(self.now, &trace) {
+                        self.check_soon();
                     }
                     if self.recording {
                         self.gateway.traces.push(trace);

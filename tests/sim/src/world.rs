@@ -7,11 +7,11 @@ use bytes::Bytes;
 use wakeline_clock::{Time, WallTime, earliest};
 use wakeline_entropy::Entropy;
 use wakeline_flow::FlowId;
-use wakeline_push::WakeId;
 use wakeline_registrar::{Config, PushKey, PushRequest, PushResult};
 use wakeline_sip_message::Name;
 use wakeline_user_agent::{CallPhase, Command, RegistrationPhase, Snapshot};
 
+use crate::broken::Broken;
 use crate::gateway::{Gateway, gateway_config};
 use crate::network::{Link, Seen, Weather};
 use crate::phone::{Life, Pace, SimPhone};
@@ -73,8 +73,8 @@ pub enum Happening {
     Token(usize, String),
     /// The gateway is killed and comes back.
     RestartGateway,
-    /// A call is over for some time: nobody who can know may still ring for it.
-    Check(WakeId),
+    /// Some time has passed since a call ended or a phone came back: nobody who can know may still ring for a dead call.
+    Check,
 }
 
 /// What a person does with whatever call there is.
@@ -119,6 +119,8 @@ pub struct World {
     pub unreachable: bool,
     /// What the next REGISTERs are answered, in place of the registrar's word.
     pub registers: VecDeque<Scripted>,
+    /// What does not work as it should: the rules must notice.
+    pub broken: Option<Broken>,
     /// Whether [`World::wire`], [`World::pushes`] and what phones tell is kept.
     pub recording: bool,
     /// Everything that happened, as text, when it is wanted.
@@ -165,6 +167,7 @@ impl World {
             delivery: Delivery::default(),
             unreachable: false,
             registers: VecDeque::new(),
+            broken: None,
             recording: true,
             timeline: None,
             gateway,
@@ -255,7 +258,9 @@ impl World {
         }
         let (now, wall) = (self.now, self.wall());
         self.watch.tick(now);
-        if self.gateway.registrar.poll_timeout().is_some_and(|due| due <= now) {
+        if self.gateway.registrar.poll_timeout().is_some_and(|due| due <= now)
+            && !self.sleeps_through_timers()
+        {
             self.gateway.registrar.handle_timeout(now, wall);
             self.settle_gateway();
         }
@@ -305,7 +310,7 @@ impl World {
             }
             Happening::Freeze(phone) => {
                 self.phones[phone].pace = Pace::Frozen;
-                self.watch.excused(phone);
+                self.watch.summonses.excused(phone);
             }
             Happening::Thaw(phone) => self.thaw(phone),
             Happening::Silence(phone) => self.silence(phone),
@@ -317,7 +322,7 @@ impl World {
                 self.hand_token(phone);
             }
             Happening::RestartGateway => self.restart_gateway(),
-            Happening::Check(wake) => self.check_ghosts(wake),
+            Happening::Check => self.check_ghosts(),
         }
     }
 
@@ -455,7 +460,7 @@ impl World {
             | Happening::Moved(_)
             | Happening::Token(..)
             | Happening::RestartGateway
-            | Happening::Check(_) => {
+            | Happening::Check => {
                 let text = format!("* {happening:?}");
                 self.note(|| text);
             }

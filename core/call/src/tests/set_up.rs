@@ -123,6 +123,35 @@ fn announced_then_answered_then_told_that_it_is_over() {
 }
 
 #[test]
+fn ringing_then_told_that_it_is_over_stops_and_answers_487() {
+    let mut wire = Wire::new(7);
+    wire.dial(Opening::Offer);
+    wire.run_ms(300);
+    assert_eq!(wire.phones[B].count("SIP/2.0 180"), 1);
+    let now = wire.now;
+    wire.phones[B].call().announced_over(now, EndReason::NeverArrived);
+    assert_eq!(wire.phones[B].reason(), None, "the INVITE that is here knows better");
+    wire.phones[B].call().told_over(now, EndReason::Cancelled);
+    wire.finish();
+    assert_eq!(wire.phones[B].reason(), Some(&EndReason::Cancelled));
+    assert_eq!(wire.phones[B].count("SIP/2.0 487"), 1);
+}
+
+#[test]
+fn answered_then_told_that_it_is_over_goes_on() {
+    let mut wire = Wire::new(7);
+    wire.dial(Opening::Offer);
+    wire.run_ms(300);
+    wire.act(B, Act::Answer);
+    wire.run_ms(300);
+    let now = wire.now;
+    wire.phones[B].call().told_over(now, EndReason::Cancelled);
+    assert_eq!((wire.phones[B].phase(), wire.phones[B].reason()), (Some(Phase::Established), None));
+    wire.act(A, Act::HangUp);
+    wire.finish();
+}
+
+#[test]
 fn prack_before_answer() {
     let mut wire = Wire::new(8);
     wire.phones[A].config.reliable = Reliable::Required;
