@@ -172,11 +172,13 @@ impl SimPhone {
 
     /// Why its calls ended, in order.
     pub fn ends(&self) -> Vec<&str> {
-        let end = |event| match event {
-            &Event::CallEnded(ref ended) => Some(ended.reason.as_str()),
-            _ => None,
-        };
-        self.told.iter().filter_map(|(_, event)| end(event)).collect()
+        let mut ends = Vec::new();
+        for (_, event) in &self.told {
+            if let Event::CallEnded(ended) = event {
+                ends.push(ended.reason.as_str());
+            }
+        }
+        ends
     }
 }
 

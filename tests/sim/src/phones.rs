@@ -271,10 +271,8 @@ impl World {
         let slack = self.weather.longest()
             + Duration::from_millis(60)
             + if self.weather.loss > 0 { Duration::from_secs(40) } else { Duration::ZERO };
-        let path = match &event {
-            Event::Rings(call) => call.wake_id.map_or(Path::Doubtful, |wake| self.path_of(phone, wake)),
-            _ => Path::Doubtful,
-        };
+        let rings = if let Event::Rings(call) = &event { call.wake_id } else { None };
+        let path = rings.map_or(Path::Doubtful, |wake| self.path_of(phone, wake));
         let life = self.phones[phone].lives;
         for event in self.break_told(phone, &event) {
             if self.watch.told(now, phone, life, &event, (path, slack)) {

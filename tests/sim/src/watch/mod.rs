@@ -117,7 +117,7 @@ impl Watch {
         if let Some(wake) = wake_of(bytes) {
             self.invited.insert((phone, wake), link);
         }
-        let registered = sniff::status(bytes).is_some_and(|code| code < 300 && code >= 200)
+        let registered = sniff::status(bytes).is_some_and(|code| (200..300).contains(&code))
             && sniff::header(bytes, "CSeq").is_some_and(|cseq| cseq.ends_with("REGISTER"));
         if registered {
             self.registered.insert(phone, now);
