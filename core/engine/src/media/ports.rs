@@ -96,10 +96,19 @@ fn pair(address: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
-    let options = SockRef::from(&socket);
     // Where the system or the network knows no classes, media is ordinary traffic.
-    let _ = if address.is_ipv6() { options.set_tclass_v6(EXPEDITED) } else { options.set_tos_v4(EXPEDITED) };
+    let _ = expedite(&SockRef::from(&socket), address);
     Ok(socket)
+}
+
+fn expedite(socket: &SockRef<'_>, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv4() {
+        return socket.set_tos_v4(EXPEDITED);
+    }
+    // On Apple's systems the socket library has no traffic class for IPv6.
+    #[cfg(not(target_vendor = "apple"))]
+    socket.set_tclass_v6(EXPEDITED)?;
+    Ok(())
 }
 
 #[cfg(test)]
