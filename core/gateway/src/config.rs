@@ -10,6 +10,7 @@ use wakeline_registrar as registrar;
 use wakeline_secret::Secret;
 
 use crate::admin::Access;
+pub use crate::push::settings::{Apns, Canary, Fcm, Hook, Push, WebPush};
 
 /// The example file: every key with its default and its meaning.
 pub const EXAMPLE: &str = include_str!("../gateway.toml");
@@ -162,30 +163,6 @@ pub struct Account {
     pub sha512_256: Secret,
 }
 
-/// Push services.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Push {
-    /// Firebase Cloud Messaging.
-    pub fcm: Fcm,
-}
-
-/// Firebase Cloud Messaging.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Fcm {
-    /// JSON key files.
-    pub service_accounts: Vec<PathBuf>,
-    /// Scheme, host and port.
-    pub endpoint: String,
-    /// Further certificates to trust.
-    pub ca_file: PathBuf,
-    /// Android package.
-    pub package: String,
-    /// Requests at once.
-    pub concurrency: usize,
-}
-
 /// Waiting times, in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -286,18 +263,6 @@ impl Default for Trust {
     }
 }
 
-impl Default for Fcm {
-    fn default() -> Fcm {
-        Fcm {
-            service_accounts: Vec::new(),
-            endpoint: crate::push::fcm::ENDPOINT.to_owned(),
-            ca_file: PathBuf::new(),
-            package: String::new(),
-            concurrency: 512,
-        }
-    }
-}
-
 impl Default for Timers {
     fn default() -> Timers {
         Timers { proven: 15, wake: 20, wake_webpush: 35, ring_total: 55, memory: 90, flow_timer: 120 }
@@ -379,7 +344,7 @@ impl Config {
         config.trusted =
             self.trust.networks.iter().map(|text| network(text)).collect::<Result<_, ConfigError>>()?;
         config.trust_registered_connections = self.trust.registered_connections;
-        config.push.fcm = !self.push.fcm.service_accounts.is_empty();
+        self.push.announce(&mut config.push);
         let seconds = Duration::from_secs;
         config.timers.proven = seconds(self.timers.proven);
         config.timers.wake = seconds(self.timers.wake);
@@ -576,6 +541,8 @@ mod tests {
             ("[public]\ntls = \"sip.example.org:5061\"\nws = \"[::1]:80\"\nudp = \"2001:db8::1\"", "fine"),
             ("[expiry]\nplain_min = 9999", "must not fall"),
             ("[expiry]\npush_min = 60", "RFC 8599"),
+            ("[push.apns]\nkey = \"k\"", "unknown field `key`"),
+            ("[push.hook]\nproviders = \"hms\"", "line 2"),
             ("[[account]]\nuser = \"a\"", "a: a password"),
             ("[[account]]\nuser = \"a\"\npassword = \"p\"\ndomain = \"b\"", "b is not among the domains"),
             ("[[account]]\nuser = \"a\"\nmd5 = \"12\"", "32 hex digits"),
@@ -598,5 +565,7 @@ mod tests {
     fn s23_no_password_in_debug() {
         let config = Config::from_toml("[[account]]\nuser = \"a\"\npassword = \"hunter2\"").unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
+        let push = "[push.hook]\nsecret = \"hunter2\"\n[[push.canary]]\ntoken = \"hunter2\"";
+        assert!(!format!("{:?}", Config::from_toml(push).unwrap()).contains("hunter2"));
     }
 }

@@ -19,8 +19,9 @@ use crate::edge::certificate::{CertificateError, Certificates};
 use crate::edge::sessions::Sessions;
 use crate::edge::udp::UdpPort;
 use crate::edge::{listen, tls};
-use crate::push::dispatch::Dispatcher;
-use crate::push::{FcmSender, FcmSetup, ServiceAccount, SetupError, Trust};
+use crate::push::SetupError;
+use crate::push::canary::{Canary, Reports};
+use crate::push::dispatch::{Dispatcher, Senders};
 use crate::server::{Command, Server, State};
 use crate::stats::Stats;
 use crate::store::{Change, Keeper, Row, Sqlite, Store, StoreError, Table, record};
@@ -97,7 +98,8 @@ struct Parts {
     loaded: Loaded,
     seed: [u8; 32],
     nonces: Option<ReplayMemory>,
-    fcm: Option<FcmSender>,
+    senders: Senders,
+    canaries: (Vec<Canary>, Reports),
     certificates: Arc<Certificates>,
     sessions: Arc<Sessions>,
     keeper: Option<Keeper>,
@@ -124,11 +126,13 @@ impl Gateway {
             None => Vec::new(),
         };
         let secret = own.take_or_make("secret", || Ok(hex(&random()?)))?;
-        let machine = config.for_registrar(Secret::from(secret))?;
+        let mut machine = config.for_registrar(Secret::from(secret))?;
         let access = config.admin_access()?;
         // Accounts of the file stand above those that were added while the gateway ran.
         loaded.accounts.extend(config.accounts()?);
-        let fcm = sender(&config)?;
+        let senders = Senders::new(&config.push)?;
+        machine.push.vapid = senders.vapid();
+        let canaries = senders.canaries(&config.push)?;
         let certificates = Arc::new(certificates(&config, &mut own)?);
         let seed = random()?;
         let nonces = record::nonces(&own.known);
@@ -167,7 +171,8 @@ impl Gateway {
             loaded,
             seed,
             nonces,
-            fcm,
+            senders,
+            canaries,
             certificates,
             sessions,
             keeper,
@@ -336,23 +341,6 @@ fn open_store(config: &Config) -> Result<(Option<AnyStore>, Own), StartError> {
     Ok((Some(store), Own { known, new: Vec::new() }))
 }
 
-fn sender(config: &Config) -> Result<Option<FcmSender>, StartError> {
-    let fcm = &config.push.fcm;
-    if fcm.service_accounts.is_empty() {
-        return Ok(None);
-    }
-    let accounts =
-        fcm.service_accounts.iter().map(|path| ServiceAccount::from_file(path)).collect::<Result<_, _>>()?;
-    let setup = FcmSetup {
-        accounts,
-        endpoint: fcm.endpoint.clone(),
-        trust: Trust { ca_file: Some(fcm.ca_file.clone()).filter(|path| !path.as_os_str().is_empty()) },
-        package: Some(fcm.package.clone()).filter(|package| !package.is_empty()),
-        concurrency: fcm.concurrency,
-    };
-    Ok(Some(FcmSender::new(setup)?))
-}
-
 fn certificates(config: &Config, own: &mut Own) -> Result<Certificates, StartError> {
     let (certificate, key) = (&config.tls.certificate, &config.tls.key);
     match (certificate.as_os_str().is_empty(), key.as_os_str().is_empty()) {
@@ -420,7 +408,8 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
         loaded,
         seed,
         nonces,
-        fcm,
+        senders,
+        canaries,
         certificates,
         sessions,
         keeper,
@@ -482,8 +471,11 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
         let router = admin::router(access.clone(), orders.clone(), traces.clone());
         tokio::spawn(admin::serve(listener, tls, router));
     }
-    if let Some(fcm) = fcm.clone() {
-        tokio::spawn(async move { fcm.warm().await });
+    let warming = senders.clone();
+    tokio::spawn(async move { warming.warm().await });
+    let (canaries, reports) = canaries;
+    for canary in canaries {
+        tokio::spawn(canary.run());
     }
     let (results_in, results) = mpsc::unbounded_channel();
     let now = system::now();
@@ -499,7 +491,8 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
         inbound,
         commands,
         results,
-        pushes: Dispatcher::new(fcm, results_in),
+        pushes: Dispatcher::new(senders, results_in),
+        canaries: reports,
         keeper,
         traces,
         certificates,

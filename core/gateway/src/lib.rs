@@ -2,8 +2,9 @@
 //!
 //! [`Gateway::start`] takes a [`Config`] and serves on a thread of its own: one event loop owns the sans-IO machine of
 //! `wakeline-registrar` and the UDP sockets, one task per stream frames TCP, TLS (RFC 8446 early data included) and
-//! WebSocket (RFC 7118), one HTTP/2 connection per push service carries the wakes (FCM HTTP v1), one thread writes the
-//! store behind, and an HTTP listener shows it all to the administrator. [`Handle`] gives addresses, trace values, numbers, and the ordered end.
+//! WebSocket (RFC 7118), one HTTP/2 connection per push service carries the wakes (FCM HTTP v1, APNs, Web Push), one
+//! thread writes the store behind, and an HTTP listener shows it all to the administrator. [`Handle`] gives addresses,
+//! trace values, numbers, and the ordered end.
 //!
 //! In: a configuration, datagrams, streams. Out: SIP, pushes, a store, traces.
 //! Never: a token, a password or a caller's name in a log; a call decided here and not in the machine.
@@ -23,6 +24,7 @@ mod wakes;
 pub use config::{Config, ConfigError};
 pub use edge::certificate::CertificateError;
 pub use gateway::{Gateway, Handle, StartError};
+pub use push::CanaryReport;
 pub use stats::{Counters, Durations, Stats};
 pub use wakeline_registrar::{Account, BindingId, BindingView, Credential, Gauges, Leg, Trace};
 pub use wakes::{Outcome, Step, Wake};

@@ -22,6 +22,7 @@ use crate::addresses::Addresses;
 use crate::edge::certificate::Certificates;
 use crate::edge::udp::{BATCH, UdpPort};
 use crate::edge::{Inbound, Outgoing, stun};
+use crate::push::canary::Reports;
 use crate::push::dispatch::Dispatcher;
 use crate::stats::{Counters, Durations, Stats};
 use crate::store::{Change, Keeper, Table, record};
@@ -100,6 +101,7 @@ pub(crate) struct Server {
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) results: mpsc::UnboundedReceiver<(PushKey, PushResult)>,
     pub(crate) pushes: Dispatcher,
+    pub(crate) canaries: Reports,
     pub(crate) keeper: Option<Keeper>,
     pub(crate) traces: broadcast::Sender<Trace>,
     pub(crate) certificates: Arc<Certificates>,
@@ -404,6 +406,7 @@ impl Server {
             udp_dropped: self.udp.iter().map(|port| port.dropped).sum(),
             store_waiting: self.keeper.as_ref().map_or(0, Keeper::waiting),
             store_trouble: self.keeper.as_ref().and_then(|keeper| keeper.health().trouble()),
+            canaries: self.canaries.all(),
             counters: self.state.counters,
             wake: self.state.wake,
             ring: self.state.ring,

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use wakeline_registrar::{Gauges, Leg};
 
+use crate::push::CanaryReport;
+
 /// A snapshot.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stats {
@@ -22,6 +24,8 @@ pub struct Stats {
     pub store_waiting: usize,
     /// Why the store takes nothing, if it does not.
     pub store_trouble: Option<String>,
+    /// What the canary pushes have found.
+    pub canaries: Vec<CanaryReport>,
     /// What happened since the start.
     pub counters: Counters,
     /// From the push to the REGISTER of the device that was waited for.

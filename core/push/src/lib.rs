@@ -25,7 +25,7 @@ pub use feature_caps::FeatureCaps;
 pub use parameters::{ContactPush, PushParameters};
 pub use payload::{MAX_PAYLOAD, Payload, PayloadKind};
 pub use provider::Provider;
-pub use target::{PushTarget, Service};
+pub use target::{PushTarget, Service, WebPushKeys};
 pub use token::{is_token_parameter, strip_token_parameters, token_mark};
 pub use wake::{ExternalId, WAKE_STATE_HEADER, WakeId, WakeState, read_wake_states, write_wake_states};
 

@@ -42,17 +42,58 @@ pub enum PushTarget {
     },
     /// RFC 8030.
     WebPush {
-        /// The subscription's address.
+        /// The subscription's address, without a fragment.
         address: Secret,
+        /// What a payload is sealed with (RFC 8291); without it a push carries nothing.
+        keys: Option<WebPushKeys>,
     },
+    /// A service that only an operator's own program knows.
+    Other {
+        /// `pn-provider`, in lower case.
+        provider: String,
+        /// `pn-param`.
+        param: String,
+        /// `pn-prid`.
+        token: Secret,
+    },
+}
+
+/// The keys of a Web Push subscription, as a browser hands them out (RFC 8291 §3.1).
+///
+/// RFC 8599 §12 has a place for the address only. A phone that wants a payload writes the keys behind it, as a fragment:
+/// `https://push.example.net/w/gAB#p256dh=BL...&auth=dG...`. A fragment is never sent to the push service, and a
+/// network that knows nothing of this form pushes without a payload, as the RFC has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WebPushKeys {
+    /// The subscription's public key, base64url: 65 bytes.
+    pub p256dh: Secret,
+    /// Its authentication secret, base64url: 16 bytes.
+    pub auth: Secret,
+}
+
+impl WebPushKeys {
+    /// Reads a fragment; other names in it are passed over.
+    fn read(fragment: &str) -> Option<WebPushKeys> {
+        let field = |name: &str, length: usize| {
+            let value =
+                fragment.split('&').find_map(|pair| pair.split_once('=').filter(|(n, _)| *n == name))?.1;
+            let value = value.trim_end_matches('=');
+            let base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            (value.len() == length && value.bytes().all(base64url)).then(|| Secret::from(value))
+        };
+        // 65 and 16 bytes in base64url without padding.
+        Some(WebPushKeys { p256dh: field("p256dh", 87)?, auth: field("auth", 22)? })
+    }
 }
 
 impl PushTarget {
     /// The token or address.
     pub fn token(&self) -> &Secret {
         match self {
-            PushTarget::Apns { token, .. } | PushTarget::Fcm { token, .. } => token,
-            PushTarget::WebPush { address } => address,
+            PushTarget::Apns { token, .. }
+            | PushTarget::Fcm { token, .. }
+            | PushTarget::Other { token, .. } => token,
+            PushTarget::WebPush { address, .. } => address,
         }
     }
 }
@@ -61,11 +102,25 @@ pub(crate) fn targets(parameters: &PushParameters) -> Result<Vec<PushTarget>, Pu
     let token = || parameters.prid.clone();
     match &parameters.provider {
         Provider::Fcm => Ok(vec![PushTarget::Fcm { project: parameters.param.clone(), token: token() }]),
-        Provider::WebPush => Ok(vec![PushTarget::WebPush { address: token() }]),
+        Provider::WebPush => Ok(vec![web(parameters.prid.expose())?]),
         Provider::Apns => apns(parameters, false),
         Provider::ApnsSandbox => apns(parameters, true),
-        Provider::Other(_) => Err(PushError::Malformed("pn-provider")),
+        Provider::Other(provider) => Ok(vec![PushTarget::Other {
+            provider: provider.clone(),
+            param: parameters.param.clone(),
+            token: token(),
+        }]),
     }
+}
+
+fn web(prid: &str) -> Result<PushTarget, PushError> {
+    let (address, keys) = match prid.split_once('#') {
+        None => (prid, None),
+        Some((address, fragment)) => {
+            (address, Some(WebPushKeys::read(fragment).ok_or(PushError::Malformed("pn-prid"))?))
+        }
+    };
+    Ok(PushTarget::WebPush { address: Secret::from(address), keys })
 }
 
 fn apns(parameters: &PushParameters, sandbox: bool) -> Result<Vec<PushTarget>, PushError> {
@@ -226,9 +281,37 @@ mod tests {
             Ok(vec![PushTarget::Fcm { project: "481516234200".to_owned(), token: "d:A".into() }])
         );
         let web = read(&[("pn-provider", "webpush"), ("pn-prid", "https://x/%3Fa")]);
-        assert_eq!(web.targets(), Ok(vec![PushTarget::WebPush { address: "https://x/?a".into() }]));
-        let other = read(&[("pn-provider", "hms"), ("pn-prid", "t")]);
-        assert_eq!(other.targets(), Err(PushError::Malformed("pn-provider")));
+        assert_eq!(
+            web.targets(),
+            Ok(vec![PushTarget::WebPush { address: "https://x/?a".into(), keys: None }])
+        );
+        let other = read(&[("pn-provider", "HMS"), ("pn-param", "7"), ("pn-prid", "t")]);
+        assert_eq!(
+            other.targets(),
+            Ok(vec![PushTarget::Other { provider: "hms".into(), param: "7".into(), token: "t".into() }])
+        );
+    }
+
+    #[test]
+    fn a_web_push_address_may_bring_its_keys_as_a_fragment() {
+        let (public, auth) = ("B".repeat(87), "a".repeat(22));
+        let prid = |fragment: &str| format!("https://x/a?b%23{fragment}");
+        let read = |fragment: &str| {
+            let prid = prid(fragment);
+            read(&[("pn-provider", "webpush"), ("pn-prid", &prid)]).targets()
+        };
+        let keys = WebPushKeys { p256dh: public.as_str().into(), auth: auth.as_str().into() };
+        let with_keys = PushTarget::WebPush { address: "https://x/a?b".into(), keys: Some(keys) };
+        assert_eq!(read(&format!("p256dh%3D{public}&auth%3D{auth}")), Ok(vec![with_keys.clone()]));
+        assert_eq!(read(&format!("x%3D1&auth%3D{auth}%3D%3D&p256dh%3D{public}%3D")), Ok(vec![with_keys]));
+        for bad in [
+            String::new(),
+            format!("p256dh%3D{public}"),
+            format!("p256dh%3D{public}&auth%3Dshort"),
+            format!("p256dh%3D{public}&auth%3D{}", "a+".repeat(11)),
+        ] {
+            assert_eq!(read(&bad), Err(PushError::Malformed("pn-prid")), "{bad}");
+        }
     }
 
     #[test]

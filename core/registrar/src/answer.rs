@@ -182,7 +182,8 @@ impl Registrar {
     /// One value per push service that was asked for (RFC 8599 §4.1.1, §5.6.1.1).
     fn feature_caps(&mut self, query: Option<&Provider>, purr_for: Option<BindingId>) -> Vec<FeatureCaps> {
         let ours = [Provider::Fcm, Provider::Apns, Provider::WebPush];
-        let offered = ours.into_iter().filter(|provider| {
+        let others = self.config.push.others.iter().map(|name| Provider::Other(name.clone()));
+        let offered = ours.into_iter().chain(others).filter(|provider| {
             serves(&self.config.push, provider) && query.is_none_or(|asked| asked.is_served_by(provider))
         });
         let offered: Vec<Provider> = offered.collect();

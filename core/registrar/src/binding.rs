@@ -29,6 +29,10 @@ pub(crate) enum Wakeable {
     Fcm,
     /// By APNs, within seconds; the push rings, so only for calls.
     Apns,
+    /// By APNs, with a token for notifications (too): calls, and quiet refreshes in the background.
+    ApnsRemote,
+    /// By an operator's own program, for a service of another name.
+    Hook,
     /// By web push, when a person taps.
     Webpush,
     /// It could, but the service has told that the token is dead.
@@ -39,7 +43,9 @@ impl Wakeable {
     /// Whether there is a living token.
     pub(crate) const fn by_push(self) -> bool {
         match self {
-            Wakeable::Fcm | Wakeable::Apns | Wakeable::Webpush => true,
+            Wakeable::Fcm | Wakeable::Apns | Wakeable::ApnsRemote | Wakeable::Hook | Wakeable::Webpush => {
+                true
+            }
             Wakeable::Never | Wakeable::TokenDead => false,
         }
     }

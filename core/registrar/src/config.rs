@@ -93,6 +93,8 @@ pub struct PushServices {
     pub apns: bool,
     /// RFC 8030 web push.
     pub webpush: bool,
+    /// Services of other names, in lower case, that a program of the operator's pushes through.
+    pub others: Vec<String>,
     /// The VAPID public key announced with web push (RFC 8292), base64url.
     pub vapid: Option<String>,
     /// Seconds before expiry at which a device that can must refresh by itself (`+sip.pnsreg`), above 120.

@@ -1,7 +1,9 @@
 //! One Contact of a REGISTER, read and judged before anything is changed (RFC 3261 §10.3 steps 6 and 7: all or none).
 
 use smallvec::SmallVec;
-use wakeline_push::{ContactPush, FeatureCaps, Provider, PushParameters, escape_value, is_token_parameter};
+use wakeline_push::{
+    ContactPush, FeatureCaps, Provider, PushParameters, PushTarget, Service, escape_value, is_token_parameter,
+};
 use wakeline_sip_message::{Message, Name, NameAddr, Uri};
 
 use crate::account::AorId;
@@ -61,17 +63,22 @@ pub(crate) fn serves(services: &PushServices, provider: &Provider) -> bool {
         Provider::Fcm => services.fcm,
         Provider::Apns | Provider::ApnsSandbox => services.apns,
         Provider::WebPush => services.webpush,
-        Provider::Other(_) => false,
+        Provider::Other(name) => services.others.contains(name),
     }
 }
 
 /// How a device with these parameters is woken.
-pub(crate) fn wakeable_by(provider: &Provider) -> Wakeable {
-    match provider {
+pub(crate) fn wakeable_by(parameters: &PushParameters) -> Wakeable {
+    match &parameters.provider {
         Provider::Fcm => Wakeable::Fcm,
-        Provider::Apns | Provider::ApnsSandbox => Wakeable::Apns,
+        Provider::Apns | Provider::ApnsSandbox => {
+            let targets = parameters.targets().unwrap_or_default();
+            let quiet =
+                |target: &PushTarget| matches!(target, PushTarget::Apns { service: Service::Remote, .. });
+            if targets.iter().any(quiet) { Wakeable::ApnsRemote } else { Wakeable::Apns }
+        }
         Provider::WebPush => Wakeable::Webpush,
-        Provider::Other(_) => Wakeable::Never,
+        Provider::Other(_) => Wakeable::Hook,
     }
 }
 
@@ -205,7 +212,7 @@ impl Registrar {
         if stolen {
             return Err(Refused::code(403));
         }
-        Ok((wakeable_by(&parameters.provider), token))
+        Ok((wakeable_by(parameters), token))
     }
 
     /// The binding that a Contact means: by instance and reg-id (RFC 5626 §6), else by URI (RFC 3261 §10.3), else by

@@ -34,8 +34,8 @@ impl Registrar {
     pub(crate) fn can_push(&self, kind: Kind, branch: &Branch) -> bool {
         let binding = branch.binding.and_then(|id| self.bindings.get(id));
         match binding.map(|binding| binding.wakeable) {
-            Some(Wakeable::Fcm | Wakeable::Webpush) => kind != Kind::Late,
-            Some(Wakeable::Apns) => kind == Kind::Call,
+            Some(Wakeable::Fcm | Wakeable::Hook | Wakeable::Webpush) => kind != Kind::Late,
+            Some(Wakeable::Apns | Wakeable::ApnsRemote) => kind == Kind::Call,
             Some(Wakeable::Never | Wakeable::TokenDead) | None => false,
         }
     }

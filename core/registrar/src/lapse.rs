@@ -18,12 +18,15 @@ use crate::output::{Loaded, PushKey, PushPurpose, StoredBinding, StoredWake};
 const LAST_CHANCE: Duration = Duration::from_secs(120);
 
 impl Registrar {
-    /// When a binding's timer is due: the next refresh push, or its end. Refresh pushes go by FCM only, as a message of
+    /// When a binding's timer is due: the next refresh push, or its end. Refresh pushes go where they stay quiet, with
     /// normal priority: a VoIP push would ring, a web push would need a person. A device that can refresh by itself
     /// (`+sip.pnsreg`) is only helped when it has not.
     fn binding_due(&self, binding: &Binding) -> Time {
-        if binding.wakeable != Wakeable::Fcm {
-            return binding.expires;
+        match binding.wakeable {
+            Wakeable::Fcm | Wakeable::ApnsRemote | Wakeable::Hook => {}
+            Wakeable::Never | Wakeable::Apns | Wakeable::Webpush | Wakeable::TokenDead => {
+                return binding.expires;
+            }
         }
         let lifetime = Duration::from_secs(u64::from(binding.lifetime));
         let start = binding.expires - lifetime;
@@ -124,8 +127,7 @@ impl Registrar {
             && serves(&self.config.push, &parameters.provider)
         {
             binding.token = self.keyed.digest(parameters.prid.expose().as_bytes()) | 1;
-            binding.wakeable =
-                if stored.token_dead { Wakeable::TokenDead } else { wakeable_by(&parameters.provider) };
+            binding.wakeable = if stored.token_dead { Wakeable::TokenDead } else { wakeable_by(&parameters) };
         }
         binding.reg_id = stored.reg_id;
         binding.cseq = stored.cseq;

@@ -1,46 +1,206 @@
 //! From the machine's wish for a push to a service's sender, and back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use wakeline_clock::system;
-use wakeline_push::{Dialect, Payload, PushTarget};
+use wakeline_push::{Dialect, Payload, Provider, PushParameters, PushTarget, Service};
 use wakeline_registrar::{PushKey, PushPurpose, PushRequest, PushResult};
 
-use super::{FcmSender, Outcome, Push};
+use super::canary::{Canary, Reports};
+use super::settings::{self, trust};
+use super::{
+    AllowedHosts, ApnsSender, ApnsSetup, FcmSender, FcmSetup, HookSender, HookSetup, Lookup, Outcome,
+    Purpose, Push, ServiceAccount, SetupError, SigningKey, WebPushSender, WebPushSetup,
+};
+
+/// One service's sender.
+#[derive(Debug, Clone)]
+pub(crate) enum Sender {
+    /// Google's.
+    Fcm(FcmSender),
+    /// Apple's.
+    Apns(ApnsSender),
+    /// RFC 8030.
+    WebPush(WebPushSender),
+    /// The operator's own program.
+    Hook(HookSender),
+}
+
+impl Sender {
+    pub(crate) async fn send(&self, push: &Push) -> Outcome {
+        match self {
+            Sender::Fcm(sender) => sender.send(push).await,
+            Sender::Apns(sender) => sender.send(push).await,
+            Sender::WebPush(sender) => sender.send(push).await,
+            Sender::Hook(sender) => sender.send(push).await,
+        }
+    }
+}
+
+/// The senders that are configured.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Senders {
+    fcm: Option<FcmSender>,
+    apns: Option<ApnsSender>,
+    webpush: Option<WebPushSender>,
+    /// With the services it stands for.
+    hook: Option<(HookSender, Vec<Provider>)>,
+}
+
+impl Senders {
+    /// Builds what the operator's file names.
+    ///
+    /// # Errors
+    /// With cause and cure.
+    pub(crate) fn new(settings: &settings::Push) -> Result<Senders, SetupError> {
+        Ok(Senders {
+            fcm: settings.fcm.is_on().then(|| fcm(&settings.fcm)).transpose()?,
+            apns: settings.apns.is_on().then(|| apns(&settings.apns)).transpose()?,
+            webpush: settings.webpush.is_on().then(|| webpush(&settings.webpush)).transpose()?,
+            hook: settings.hook.is_on().then(|| hook(&settings.hook)).transpose()?,
+        })
+    }
+
+    /// The sender for a service: our own, else the hook where it stands for it.
+    pub(crate) fn of(&self, provider: &Provider) -> Option<Sender> {
+        let own = match provider {
+            Provider::Fcm => self.fcm.clone().map(Sender::Fcm),
+            Provider::Apns | Provider::ApnsSandbox => self.apns.clone().map(Sender::Apns),
+            Provider::WebPush => self.webpush.clone().map(Sender::WebPush),
+            Provider::Other(_) => None,
+        };
+        own.or_else(|| {
+            let (hook, providers) = self.hook.as_ref()?;
+            providers.iter().any(|served| provider.is_served_by(served)).then(|| Sender::Hook(hook.clone()))
+        })
+    }
+
+    /// The VAPID public key that phones are told.
+    pub(crate) fn vapid(&self) -> Option<String> {
+        self.webpush.as_ref().map(WebPushSender::vapid_public)
+    }
+
+    /// The canaries of the operator's file, and where they report.
+    pub(crate) fn canaries(&self, settings: &settings::Push) -> Result<(Vec<Canary>, Reports), SetupError> {
+        let reports = Reports::default();
+        let canaries = settings.canary.iter().map(|canary| {
+            let provider = Provider::parse(&canary.provider);
+            let wrong = |_| SetupError::Canary {
+                provider: canary.provider.clone(),
+                why: "provider, param and token are needed",
+            };
+            let parameters =
+                PushParameters::new(provider, &canary.param, canary.token.clone()).map_err(wrong)?;
+            Canary::new(self, &parameters, Duration::from_secs(canary.every), &reports)
+        });
+        Ok((canaries.collect::<Result<_, _>>()?, reports))
+    }
+
+    /// Gets ready what a first push would have to wait for.
+    pub(crate) async fn warm(&self) {
+        if let Some(fcm) = &self.fcm {
+            fcm.warm().await;
+        }
+    }
+}
+
+fn fcm(settings: &settings::Fcm) -> Result<FcmSender, SetupError> {
+    FcmSender::new(FcmSetup {
+        accounts: settings
+            .service_accounts
+            .iter()
+            .map(|path| ServiceAccount::from_file(path))
+            .collect::<Result<_, _>>()?,
+        endpoint: settings.endpoint.clone(),
+        trust: trust(&settings.ca_file),
+        package: some(&settings.package),
+        concurrency: settings.concurrency,
+    })
+}
+
+fn apns(settings: &settings::Apns) -> Result<ApnsSender, SetupError> {
+    ApnsSender::new(ApnsSetup {
+        team: settings.team_id.clone(),
+        key_id: settings.key_id.clone(),
+        key: SigningKey::from_file(&settings.key_file)?,
+        bundle: some(settings.topic.strip_suffix(".voip").unwrap_or(&settings.topic)),
+        sandbox: settings.sandbox,
+        endpoint: settings.endpoint.clone(),
+        sandbox_endpoint: settings.sandbox_endpoint.clone(),
+        trust: trust(&settings.ca_file),
+        concurrency: settings.concurrency,
+    })
+}
+
+fn webpush(settings: &settings::WebPush) -> Result<WebPushSender, SetupError> {
+    WebPushSender::new(WebPushSetup {
+        key: SigningKey::from_file(&settings.key_file)?,
+        subject: settings.subject.clone(),
+        allowed: AllowedHosts { hosts: settings.allowed_hosts.clone(), only: settings.only_allowed_hosts },
+        lookup: Lookup::System,
+        trust: trust(&settings.ca_file),
+        concurrency: settings.concurrency,
+    })
+}
+
+fn hook(settings: &settings::Hook) -> Result<(HookSender, Vec<Provider>), SetupError> {
+    if settings.providers.is_empty() {
+        return Err(SetupError::HookProviders);
+    }
+    let sender = HookSender::new(HookSetup {
+        url: settings.url.clone(),
+        secret: settings.secret.clone(),
+        trust: trust(&settings.ca_file),
+        concurrency: settings.concurrency,
+    })?;
+    Ok((sender, settings.providers.iter().map(|name| Provider::parse(name)).collect()))
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
+}
 
 /// The senders, and what is on its way.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
-    fcm: Option<FcmSender>,
+    senders: Senders,
     on_their_way: BTreeMap<PushKey, AbortHandle>,
     results: mpsc::UnboundedSender<(PushKey, PushResult)>,
 }
 
 impl Dispatcher {
-    pub(crate) fn new(
-        fcm: Option<FcmSender>,
-        results: mpsc::UnboundedSender<(PushKey, PushResult)>,
-    ) -> Dispatcher {
-        Dispatcher { fcm, on_their_way: BTreeMap::new(), results }
+    pub(crate) fn new(senders: Senders, results: mpsc::UnboundedSender<(PushKey, PushResult)>) -> Dispatcher {
+        Dispatcher { senders, on_their_way: BTreeMap::new(), results }
     }
 
-    /// Starts a push; its result comes by the channel.
+    /// Starts a push, on a task of its own so that none waits for another; its result comes by the channel.
     pub(crate) fn send(&mut self, request: &PushRequest) {
         let key = request.key;
-        let push = match (push_of(request), &self.fcm) {
-            (Some(push), Some(fcm)) => Some((push, fcm.clone())),
-            (Some(_) | None, _) => None,
-        };
-        let Some((push, fcm)) = push else {
-            tracing::error!("a push was asked for from a service that is not configured");
+        let sender = self.senders.of(&request.target.provider);
+        let (Some(push), Some(sender)) = (push_of(request), sender) else {
+            tracing::error!(
+                provider = request.target.provider.as_str(),
+                "a push was asked for that no configured sender can make"
+            );
             let _ = self.results.send((key, PushResult::Refused));
             return;
         };
+        let only_token = request.target.targets().is_ok_and(|targets| targets.len() == 1);
+        let asked = request.asked_at;
         let results = self.results.clone();
         let task = tokio::spawn(async move {
-            let result = result_of(&fcm.send(&push).await);
+            let result = match result_of(&sender.send(&push).await) {
+                // A notification token has died beside a VoIP token: calls can still ring.
+                PushResult::Gone { .. } if !only_token && push.purpose != Purpose::Call => {
+                    PushResult::Refused
+                }
+                // A token that was registered while this push was on its way is another one.
+                PushResult::Gone { since } => PushResult::Gone { since: Some(since.unwrap_or(asked)) },
+                same @ (PushResult::Accepted | PushResult::Refused | PushResult::Unavailable) => same,
+            };
             let _ = results.send((key, result));
         });
         self.on_their_way.insert(key, task.abort_handle());
@@ -63,42 +223,51 @@ impl Dispatcher {
     }
 }
 
-/// What goes to the service; `None` for a service that we have no sender for.
+/// Which of a device's tokens is pushed to: a call rings by the VoIP token if there is one; anything else never goes to
+/// it, because its push rings whatever it says.
+pub(super) fn target_for(targets: Vec<PushTarget>, purpose: Purpose) -> Option<PushTarget> {
+    let is_voip = |target: &PushTarget| match target {
+        PushTarget::Apns { service: Service::Voip, .. } => true,
+        PushTarget::Apns { service: Service::Remote, .. }
+        | PushTarget::Fcm { .. }
+        | PushTarget::WebPush { .. }
+        | PushTarget::Other { .. } => false,
+    };
+    let (voip, other): (Vec<_>, Vec<_>) = targets.into_iter().partition(is_voip);
+    match purpose {
+        Purpose::Call => voip.into_iter().chain(other).next(),
+        Purpose::Request | Purpose::Refresh => other.into_iter().next(),
+    }
+}
+
+/// What goes to the service; `None` for a device without a token that fits.
 fn push_of(request: &PushRequest) -> Option<Push> {
-    let targets = request.target.targets().ok()?;
-    let (project, token) = targets.into_iter().find_map(|target| match target {
-        PushTarget::Fcm { project, token } => Some((project, token)),
-        PushTarget::Apns { .. } | PushTarget::WebPush { .. } => None,
-    })?;
     let seconds = u32::try_from(request.hold.as_secs()).unwrap_or(u32::MAX);
     let asked = request.asked_at.0;
-    let (payload, call_id) = match &request.purpose {
+    let (purpose, payload, call_id) = match &request.purpose {
         PushPurpose::Call { wake, sip_call_id, .. } => {
-            (Payload::call(*wake, asked, seconds), Some(sip_call_id.clone()))
+            (Purpose::Call, Payload::call(*wake, asked, seconds), Some(sip_call_id.clone()))
         }
         // Nothing rings for these: the phone registers and takes what comes.
-        PushPurpose::Request { .. } => (Payload { ttl: Some(seconds), ..Payload::refresh(asked) }, None),
-        PushPurpose::Refresh => (Payload::refresh(asked), None),
+        PushPurpose::Request { .. } => {
+            (Purpose::Request, Payload { ttl: Some(seconds), ..Payload::refresh(asked) }, None)
+        }
+        PushPurpose::Refresh => (Purpose::Refresh, Payload::refresh(asked), None),
     };
-    let mut data: BTreeMap<String, String> =
-        payload.to_data().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     // Linphone's own clients show the call under this name; nobody else needs to know it.
     let wants_call_id = match request.target.dialect {
         Dialect::Linphone | Dialect::Legacy => true,
         Dialect::Rfc8599 | Dialect::Xmpush => false,
     };
-    if let Some(call_id) = call_id.filter(|_| wants_call_id) {
-        data.insert("call-id".to_owned(), call_id);
-    }
-    let (urgent, good_for) = match &request.purpose {
-        PushPurpose::Call { .. } | PushPurpose::Request { .. } => (true, request.hold),
-        PushPurpose::Refresh => (false, request.ttl.max(std::time::Duration::from_secs(60))),
+    let good_for = match purpose {
+        Purpose::Call | Purpose::Request => request.hold,
+        Purpose::Refresh => request.ttl.max(Duration::from_secs(60)),
     };
     Some(Push {
-        prid: token,
-        project: Some(project).filter(|project| !project.is_empty()),
-        data,
-        urgent,
+        target: target_for(request.target.targets().ok()?, purpose)?,
+        purpose,
+        payload,
+        call_id: call_id.filter(|_| wants_call_id),
         until: system::now() + good_for,
     })
 }
@@ -107,9 +276,12 @@ fn push_of(request: &PushRequest) -> Option<Push> {
 fn result_of(outcome: &Outcome) -> PushResult {
     match outcome {
         Outcome::Accepted => PushResult::Accepted,
+        Outcome::TokenDead { since } => PushResult::Gone { since: *since },
         // A token of a project that we have no account for is as good as dead to us.
-        Outcome::TokenDead | Outcome::WrongProject => PushResult::Gone { since: None },
-        Outcome::OurBug { .. } | Outcome::NotAuthorised { .. } => PushResult::Refused,
+        Outcome::WrongProject => PushResult::Gone { since: None },
+        Outcome::OurBug { .. } | Outcome::NotAuthorised { .. } | Outcome::NotAllowed { .. } => {
+            PushResult::Refused
+        }
         Outcome::QuotaExceeded { .. } | Outcome::Unavailable | Outcome::TooLate => PushResult::Unavailable,
     }
 }

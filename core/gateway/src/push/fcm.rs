@@ -5,19 +5,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Semaphore;
-use wakeline_clock::{Time, system};
+use wakeline_clock::system;
+use wakeline_push::PushTarget;
 
-use super::http::{Trust, client};
+use super::http::{Line, Trust, client};
 use super::oauth::{Denied, Tokens};
 use super::outcome::{Outcome, Verdict, retry_after};
-use super::{Push, ServiceAccount, SetupError};
+use super::pace::{QUOTA_PAUSE, answer_within, jittered, pause};
+use super::{Purpose, Push, ServiceAccount, SetupError};
 
 /// The production endpoint.
 pub const ENDPOINT: &str = "https://fcm.googleapis.com";
-/// How long to leave the service alone after 429 without Retry-After; its own guide's figure.
-const QUOTA_PAUSE: Duration = Duration::from_secs(60);
-/// The longest wait for one answer; a push that is answered later woke nobody in time.
-const ANSWER: Duration = Duration::from_secs(5);
 /// Waits before the second, third and fourth attempt, unless the service names one.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
@@ -43,7 +41,7 @@ pub struct FcmSender(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     projects: Vec<Arc<Tokens>>,
-    client: reqwest::Client,
+    line: Line,
     endpoint: String,
     package: Option<String>,
     slots: Semaphore,
@@ -77,6 +75,8 @@ enum Attempt {
     Answered(Verdict),
     /// Nothing came back; the connection may have gone.
     Lost,
+    /// The queue in front of the service was too long.
+    TooLate,
 }
 
 impl FcmSender {
@@ -100,7 +100,7 @@ impl FcmSender {
             .collect();
         Ok(FcmSender(Arc::new(Inner {
             projects,
-            client,
+            line: Line::new(&setup.trust)?,
             endpoint,
             package: setup.package,
             slots: Semaphore::new(setup.concurrency.max(1)),
@@ -119,21 +119,8 @@ impl FcmSender {
     /// Sends, and tries again while the push is of use.
     pub async fn send(&self, push: &Push) -> Outcome {
         let started = system::now();
-        let outcome = match tokio::time::timeout(push.until.since(started), self.0.slots.acquire()).await {
-            Ok(Ok(_slot)) => self.0.send(push).await,
-            Ok(Err(_)) | Err(_) => Outcome::TooLate,
-        };
-        let device = wakeline_push::token_mark(&push.prid);
-        let took = system::now().since(started).as_millis();
-        match &outcome {
-            Outcome::Accepted => tracing::debug!(device, took_ms = took, "push accepted"),
-            Outcome::TokenDead => tracing::info!(device, "push token is dead"),
-            Outcome::Unavailable | Outcome::TooLate => tracing::warn!(device, ?outcome, "push not delivered"),
-            Outcome::WrongProject
-            | Outcome::OurBug { .. }
-            | Outcome::NotAuthorised { .. }
-            | Outcome::QuotaExceeded { .. } => tracing::error!(device, ?outcome, "push refused"),
-        }
+        let outcome = self.0.send(push).await;
+        outcome.log(push.target.token(), started);
         outcome
     }
 }
@@ -146,7 +133,10 @@ impl Inner {
     }
 
     async fn send(&self, push: &Push) -> Outcome {
-        let mut project = self.account_of(push.project.as_deref()).unwrap_or(0);
+        let PushTarget::Fcm { project, token: device } = &push.target else {
+            return Outcome::OurBug { field: "target".to_owned() };
+        };
+        let mut project = self.account_of(Some(project)).unwrap_or(0);
         let mut tried = vec![project];
         let mut renewed = false;
         let mut pauses = PAUSES.into_iter();
@@ -167,10 +157,11 @@ impl Inner {
                 }
                 Err(_) => return Outcome::Unavailable,
             };
-            let attempt = self.attempt(tokens.account().project(), token.text.expose(), push).await;
+            let project_name = tokens.account().project();
+            let attempt = self.attempt(project_name, token.text.expose(), device.expose(), push).await;
             let again = match attempt {
                 Attempt::Answered(Verdict::Accepted) => return Outcome::Accepted,
-                Attempt::Answered(Verdict::TokenDead) => return Outcome::TokenDead,
+                Attempt::Answered(Verdict::TokenDead) => return Outcome::TokenDead { since: None },
                 Attempt::Answered(Verdict::OurBug { field }) => return Outcome::OurBug { field },
                 Attempt::Answered(Verdict::NotAuthorised { code }) => return Outcome::NotAuthorised { code },
                 Attempt::Answered(Verdict::RenewAuth) if renewed => {
@@ -205,6 +196,7 @@ impl Inner {
                     ours.map(|ours| retry_after.unwrap_or_else(|| jittered(ours)))
                 }
                 Attempt::Lost => pauses.next().map(jittered),
+                Attempt::TooLate => return Outcome::TooLate,
             };
             if !pause(again, push.until).await {
                 return Outcome::Unavailable;
@@ -212,32 +204,37 @@ impl Inner {
         }
     }
 
-    async fn attempt(&self, project: &str, bearer: &str, push: &Push) -> Attempt {
-        let prid = push.prid.expose();
+    async fn attempt(&self, project: &str, bearer: &str, prid: &str, push: &Push) -> Attempt {
+        let left = push.until.since(system::now());
+        // For one attempt only: who waits for another one holds nobody up.
+        let Ok(Ok(_slot)) = tokio::time::timeout(left, self.slots.acquire()).await else {
+            return Attempt::TooLate;
+        };
+        let urgent = push.purpose != Purpose::Refresh;
+        let data = push.data();
         let (token, fid) = if is_installation_id(prid) { (None, Some(prid)) } else { (Some(prid), None) };
         let body = Body {
             message: Message {
                 token,
                 fid,
                 android: Android {
-                    priority: if push.urgent { "HIGH" } else { "NORMAL" },
+                    priority: if urgent { "HIGH" } else { "NORMAL" },
                     // A call that is late is no call: deliver now or never.
-                    ttl: if push.urgent {
+                    ttl: if urgent {
                         "0s".to_owned()
                     } else {
                         format!("{}s", push.until.since(system::now()).as_secs())
                     },
                     restricted_package_name: self.package.as_deref(),
                 },
-                data: &push.data,
+                data: &data,
             },
         };
-        let left = push.until.since(system::now()).min(ANSWER);
-        let response = self
-            .client
+        let (number, client) = self.line.client();
+        let response = client
             .post(format!("{}/v1/projects/{project}/messages:send", self.endpoint))
             .bearer_auth(bearer)
-            .timeout(left)
+            .timeout(answer_within(push.until))
             .json(&body)
             .send()
             .await;
@@ -245,7 +242,12 @@ impl Inner {
             Ok(response) => response,
             Err(error) => {
                 // The error's own text may hold the address with nothing secret in it; the body never stands there.
+                let silent = error.is_timeout();
                 tracing::debug!(error = %error.without_url(), "push request failed");
+                // A GOAWAY or an end is seen by the connection itself; silence is not.
+                if silent && system::now() < push.until {
+                    self.line.leave(number);
+                }
                 return Attempt::Lost;
             }
         };
@@ -260,25 +262,6 @@ impl Inner {
             Err(_) => Attempt::Lost,
         }
     }
-}
-
-/// Waits unless that would be too late; says whether it waited.
-async fn pause(span: Option<Duration>, until: Time) -> bool {
-    let Some(span) = span else { return false };
-    if system::now() + span >= until {
-        return false;
-    }
-    tokio::time::sleep(span).await;
-    true
-}
-
-/// A quarter more at the most, so that many senders do not come back in step.
-fn jittered(span: Duration) -> Duration {
-    let mut byte = [0_u8];
-    if getrandom::fill(&mut byte).is_err() {
-        return span;
-    }
-    span + span * u32::from(byte[0]) / 1024
 }
 
 /// A Firebase installation id: 22 characters of base64url whose first four bits are 0111.

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use wakeline_clock::{Time, WallTime, system};
+use wakeline_push::token_mark;
+use wakeline_secret::Secret;
 
 /// What became of a push, for whoever holds a request for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +13,15 @@ pub enum Outcome {
     /// The service has queued it. Only the phone's REGISTER proves that it arrived.
     Accepted,
     /// The token is gone or was never one: delete it, refuse at once, never push to it again.
-    TokenDead,
+    TokenDead {
+        /// Since when, if the service tells: a token that was registered later lives.
+        since: Option<WallTime>,
+    },
+    /// The token leads where we do not push: another app, an address that is not public. Keep quiet about it.
+    NotAllowed {
+        /// Which rule it breaks.
+        why: &'static str,
+    },
     /// The token is of a project that we have no account for: drop it and alarm.
     WrongProject,
     /// Our message broke the service's rules in this field: alarm, keep the token.
@@ -32,6 +43,41 @@ pub enum Outcome {
     Unavailable,
     /// It was too late before the first attempt (or the queue in front of the service was too long).
     TooLate,
+}
+
+impl Outcome {
+    /// In two words.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Outcome::Accepted => "accepted",
+            Outcome::TokenDead { .. } => "token dead",
+            Outcome::NotAllowed { .. } => "not allowed",
+            Outcome::WrongProject => "wrong project",
+            Outcome::OurBug { .. } => "our bug",
+            Outcome::NotAuthorised { .. } => "not authorised",
+            Outcome::QuotaExceeded { .. } => "quota exceeded",
+            Outcome::Unavailable => "unavailable",
+            Outcome::TooLate => "too late",
+        }
+    }
+
+    /// One line in the log, as loud as an operator must hear it.
+    pub(super) fn log(&self, token: &Secret, started: Time) {
+        let device = token_mark(token);
+        let took = system::now().since(started).as_millis();
+        match self {
+            Outcome::Accepted => tracing::debug!(device, took_ms = took, "push accepted"),
+            Outcome::TokenDead { .. } => tracing::info!(device, "push token is dead"),
+            Outcome::NotAllowed { why } => tracing::warn!(device, why, "push not allowed"),
+            Outcome::Unavailable | Outcome::TooLate => {
+                tracing::warn!(device, outcome = ?self, "push not delivered")
+            }
+            Outcome::WrongProject
+            | Outcome::OurBug { .. }
+            | Outcome::NotAuthorised { .. }
+            | Outcome::QuotaExceeded { .. } => tracing::error!(device, outcome = ?self, "push refused"),
+        }
+    }
 }
 
 /// What one answer of FCM means (its error table, HTTP v1).
