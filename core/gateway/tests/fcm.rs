@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wakeline_clock::system;
-use wakeline_gateway::push::{FcmSender, FcmSetup, Outcome, Push, ServiceAccount, Trust};
+use wakeline_gateway::push::{FcmSender, FcmSetup, Outcome, Purpose, Push, ServiceAccount, Trust};
+use wakeline_push::{Payload, PushTarget};
 use wakeline_push_services::{Answer, Delivery, FcmOptions, FcmService, Step};
 use wakeline_secret::Secret;
 
@@ -57,10 +57,10 @@ async fn pair(options: FcmOptions) -> Pair {
 
 fn push_within(device: &str, left: Duration) -> Push {
     Push {
-        prid: Secret::from(device),
-        project: Some("wakeline-demo".to_owned()),
-        data: BTreeMap::from([("wid".to_owned(), "Zk3vQm1xT0aB9wLr".to_owned())]),
-        urgent: true,
+        target: PushTarget::Fcm { project: "wakeline-demo".to_owned(), token: Secret::from(device) },
+        purpose: Purpose::Call,
+        payload: Payload::call("Zk3vQm1xT0aB9wLr".parse().unwrap(), 0, 20),
+        call_id: None,
         until: system::now() + left,
     }
 }
@@ -91,9 +91,9 @@ async fn every_row_of_the_error_table_has_its_outcome() {
     let pair = pair(FcmOptions::default()).await;
     let unauthorised = |code: &str| Outcome::NotAuthorised { code: code.to_owned() };
     let rows = [
-        (Step::refuse(404, "UNREGISTERED"), Outcome::TokenDead),
-        (Step::refuse(404, "UNREGISTERED_FID"), Outcome::TokenDead),
-        (Step::refuse(400, "INVALID_ARGUMENT"), Outcome::TokenDead),
+        (Step::refuse(404, "UNREGISTERED"), Outcome::TokenDead { since: None }),
+        (Step::refuse(404, "UNREGISTERED_FID"), Outcome::TokenDead { since: None }),
+        (Step::refuse(400, "INVALID_ARGUMENT"), Outcome::TokenDead { since: None }),
         (
             Step::answer(Answer::BadRequest { field: "message.android.ttl" }),
             Outcome::OurBug { field: "message.android.ttl".to_owned() },

@@ -93,7 +93,9 @@ fn unknown_push_service_is_555_and_queries_are_answered() {
     let (out, _) = mia.register(&mut world);
     assert_eq!(last_status(&out, &mia), Some(555));
     assert_eq!(world.gateway.gauges().bindings, 0);
-    for (asked, expected) in [(";pn-provider", vec!["fcm", "apns"]), (";pn-provider=apns", vec!["apns"])] {
+    for (asked, expected) in
+        [(";pn-provider", vec!["fcm", "apns", "hms"]), (";pn-provider=apns", vec!["apns"])]
+    {
         let mut request = mia.register_request(&mut world, 600);
         let contact = format!("<sip:mia@192.0.2.10:5061{asked}>;+sip.instance=\"{INSTANCE_A}\"");
         request = request.edit().replace(Name::Contact, contact).finish().unwrap();
@@ -144,6 +146,23 @@ fn lapsed_binding_goes_and_refresh_pushes_come_before() {
     }
     assert_eq!(at, [50_000, 80_000, 99_900]);
     assert_eq!(world.gateway.gauges().bindings, 0);
+}
+
+#[test]
+fn refresh_pushes_go_where_they_stay_quiet() {
+    for (provider, refreshes) in [("fcm", 3), ("hms", 3), ("apns with a notification token", 3), ("apns", 0)]
+    {
+        let mut world = World::new();
+        let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, provider);
+        mia.register_for(&mut world, 100_000);
+        world.close(mia.flow);
+        let mut seen = 0;
+        for _ in 0..1001 {
+            world.pass(Duration::from_secs(100));
+            seen += pushes(&world.take()).len();
+        }
+        assert_eq!(seen, refreshes, "{provider}");
+    }
 }
 
 #[test]

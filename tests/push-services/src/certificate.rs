@@ -17,7 +17,7 @@ pub struct Certificate {
     pub server: Arc<ServerConfig>,
 }
 
-/// Makes an authority and a certificate for `localhost`, `127.0.0.1` and `::1`.
+/// Makes an authority and a certificate for `localhost`, `127.0.0.1`, `::1` and `push.example`.
 ///
 /// # Errors
 /// When a key or certificate cannot be made.
@@ -31,7 +31,7 @@ pub fn loopback() -> Result<Certificate, StartError> {
     let issuer = Issuer::new(ca, ca_key);
 
     let key = KeyPair::generate()?;
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    let names = ["localhost", "127.0.0.1", "::1", "push.example"].map(str::to_owned).to_vec();
     let leaf = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
     let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(StartError::Key)?;
 

@@ -1,7 +1,7 @@
 //! FCM HTTP v1 and its OAuth token endpoint on one loopback port.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,16 +9,13 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Response, StatusCode};
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use crate::StartError;
 use crate::assertion::{self, Expected};
-use crate::certificate;
+use crate::desk::{Bound, Delivered, Desk, Running};
 use crate::fcm_rules;
-use crate::http2::{self, Connections, Reply, Whole};
-use crate::script::{Answer, Delivery, Script, Step};
+use crate::http2::{Reply, Whole};
+use crate::script::{Answer, Step};
 use crate::service_account::ServiceAccount;
 
 /// What an access token must allow.
@@ -52,15 +49,6 @@ impl Default for FcmOptions {
     }
 }
 
-/// A message as its device gets it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivered {
-    /// The registration token or installation id.
-    pub device: String,
-    /// The data map.
-    pub data: BTreeMap<String, String>,
-}
-
 /// One `messages:send` request and what it was told.
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -87,40 +75,23 @@ pub struct Record {
 /// A running stand-in; it ends with this value.
 #[derive(Debug)]
 pub struct FcmService {
-    address: SocketAddr,
-    tls: bool,
-    ca_pem: String,
+    running: Running<Record>,
     account: ServiceAccount,
-    connections: Connections,
     state: Arc<Mutex<State>>,
-    task: Listening,
 }
 
-/// Ends the listener with the value that started it.
-#[derive(Debug)]
-struct Listening(JoinHandle<()>);
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
-    script: Script,
-    records: Vec<Record>,
-    subscribers: Vec<mpsc::UnboundedSender<Delivered>>,
-    behind: Vec<Delivered>,
     tokens: BTreeSet<String>,
     token_requests: Vec<u16>,
     token_faults: u32,
-    names: u64,
 }
 
-impl core::fmt::Debug for State {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("State").field("records", &self.records.len()).finish_non_exhaustive()
+impl Deref for FcmService {
+    type Target = Running<Record>;
+
+    fn deref(&self) -> &Running<Record> {
+        &self.running
     }
 }
 
@@ -139,16 +110,13 @@ impl FcmService {
     /// # Errors
     /// When the port is taken.
     pub async fn start_with(options: FcmOptions, account: ServiceAccount) -> Result<FcmService, StartError> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
-        let address = listener.local_addr()?;
-        let certificate = options.tls.then(certificate::loopback).transpose()?;
-        let connections = Connections::default();
+        let bound = Bound::new(options.port, options.tls).await?;
+        let desk = Desk::default();
         let state = Arc::new(Mutex::new(State::default()));
-        let scheme = if options.tls { "https" } else { "http" };
         let service = Arc::new(Service {
             expected: Expected {
                 issuer: account.email().to_owned(),
-                audience: format!("{scheme}://{address}/token"),
+                audience: format!("{}/token", bound.endpoint()),
                 scope: SCOPE.to_owned(),
                 key: account.key().public(),
             },
@@ -156,19 +124,13 @@ impl FcmService {
             token_life: options.token_life,
             clock_ahead: options.clock_ahead,
             state: Arc::clone(&state),
+            desk: desk.clone(),
         });
-        let (ca_pem, server) = certificate.map_or((String::new(), None), |c| (c.ca_pem, Some(c.server)));
         let handler = move |whole| {
             let service = Arc::clone(&service);
             async move { service.answer(whole).await }
         };
-        let task = Listening(tokio::spawn(http2::serve(listener, server, connections.clone(), handler)));
-        Ok(FcmService { address, tls: options.tls, ca_pem, account, connections, state, task })
-    }
-
-    /// Scheme, host and port: what stands in for `https://fcm.googleapis.com`.
-    pub fn endpoint(&self) -> String {
-        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
+        Ok(FcmService { running: bound.serve(None, desk, handler)?, account, state })
     }
 
     /// The token endpoint.
@@ -181,38 +143,6 @@ impl FcmService {
         self.account.json(&self.token_uri())
     }
 
-    /// The authority that a sender must trust, PEM; empty without TLS.
-    pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
-    }
-
-    /// The port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Every message delivered from now on, to any device.
-    pub fn subscribe(&self) -> mpsc::UnboundedReceiver<Delivered> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.locked().subscribers.push(sender);
-        receiver
-    }
-
-    /// Treats the next message, whichever device it is for, like this.
-    pub fn next(&self, step: Step) {
-        self.locked().script.next_any(step);
-    }
-
-    /// Treats the next message of this device like this.
-    pub fn next_for(&self, device: &str, step: Step) {
-        self.locked().script.next_of(device, step);
-    }
-
-    /// Treats every message of this device like this when no other step is waiting.
-    pub fn always_for(&self, device: &str, step: Step) {
-        self.locked().script.always_of(device, step);
-    }
-
     /// Lets the next `count` token requests fail with 503.
     pub fn fail_tokens(&self, count: u32) {
         self.locked().token_faults = count;
@@ -223,24 +153,14 @@ impl FcmService {
         self.locked().tokens.clear();
     }
 
-    /// Everything that was sent so far, in order of arrival.
-    pub fn records(&self) -> Vec<Record> {
-        self.locked().records.clone()
-    }
-
     /// The status of every token request so far.
     pub fn token_requests(&self) -> Vec<u16> {
         self.locked().token_requests.clone()
     }
 
-    /// The connections: how many, and orders to them (GOAWAY, break).
-    pub fn connections(&self) -> &Connections {
-        &self.connections
-    }
-
     /// Stops listening and gives the account back, for a restart.
     pub fn stop(self) -> ServiceAccount {
-        drop(self.task);
+        drop(self.running);
         self.account
     }
 
@@ -255,6 +175,7 @@ struct Service {
     token_life: u64,
     clock_ahead: i64,
     state: Arc<Mutex<State>>,
+    desk: Desk<Record>,
 }
 
 impl Service {
@@ -338,39 +259,29 @@ impl Service {
             has_notification: false,
             status: 0,
         };
-        let (step, message, at) = {
-            let mut state = self.locked();
-            let message = fcm_rules::read(body);
-            let step = if !state.tokens.contains(bearer) {
-                Step::refuse(401, "")
-            } else if project != self.project {
-                Step::refuse(403, "SENDER_ID_MISMATCH")
-            } else {
-                match &message {
-                    Err((field, _)) => Step::answer(Answer::BadRequest { field }),
-                    Ok(message) => state.script.take(&message.device),
-                }
-            };
-            if let Ok(message) = &message {
-                record.device.clone_from(&message.device);
-                record.data.clone_from(&message.data);
-                record.priority.clone_from(&message.priority);
-                record.ttl.clone_from(&message.ttl);
-                record.package.clone_from(&message.package);
-                record.has_notification = message.has_notification;
+        let message = fcm_rules::read(body);
+        let step = if !self.locked().tokens.contains(bearer) {
+            Step::refuse(401, "")
+        } else if project != self.project {
+            Step::refuse(403, "SENDER_ID_MISMATCH")
+        } else {
+            match &message {
+                Err((field, _)) => Step::answer(Answer::BadRequest { field }),
+                Ok(message) => self.desk.take(&message.device),
             }
-            record.status = match &step.answer {
-                Answer::Accept => 200,
-                Answer::Refuse { status, .. } => *status,
-                Answer::BadRequest { .. } => 400,
-                Answer::Reset | Answer::Silence => 0,
-            };
-            state.records.push(record);
-            state.names += 1;
-            (step, message, state.names)
         };
+        if let Ok(message) = &message {
+            record.device.clone_from(&message.device);
+            record.data.clone_from(&message.data);
+            record.priority.clone_from(&message.priority);
+            record.ttl.clone_from(&message.ttl);
+            record.package.clone_from(&message.package);
+            record.has_notification = message.has_notification;
+        }
+        record.status = step.answer.status(200);
+        let at = self.desk.record(record);
         if let (Answer::Accept, Ok(message)) = (&step.answer, message) {
-            self.deliver(Delivered { device: message.device, data: message.data }, step.delivery);
+            self.desk.deliver(Delivered { device: message.device, data: message.data }, step.delivery);
         }
         if step.answer_after > Duration::ZERO {
             tokio::time::sleep(step.answer_after).await;
@@ -382,29 +293,10 @@ impl Service {
             Answer::Refuse { status, code, retry_after } => {
                 self.reply(status, error(status, code), retry_after.as_deref())
             }
+            Answer::RefuseSince { status, code, .. } => self.reply(status, error(status, code), None),
             Answer::BadRequest { field } => self.reply(400, bad_request(field), None),
             Answer::Reset => None,
             Answer::Silence => std::future::pending().await,
-        }
-    }
-
-    fn deliver(&self, message: Delivered, delivery: Delivery) {
-        match delivery {
-            Delivery::Now => self.locked().hand_over(message),
-            Delivery::Twice => {
-                let mut state = self.locked();
-                state.hand_over(message.clone());
-                state.hand_over(message);
-            }
-            Delivery::After(span) => {
-                let state = Arc::clone(&self.state);
-                tokio::spawn(async move {
-                    tokio::time::sleep(span).await;
-                    state.lock().unwrap_or_else(PoisonError::into_inner).hand_over(message);
-                });
-            }
-            Delivery::BehindNext => self.locked().behind.push(message),
-            Delivery::Never => {}
         }
     }
 
@@ -418,15 +310,6 @@ impl Service {
             response = response.header("retry-after", retry_after);
         }
         response.body(Full::new(Bytes::from(body.to_string()))).ok()
-    }
-}
-
-impl State {
-    fn hand_over(&mut self, message: Delivered) {
-        let behind = std::mem::take(&mut self.behind);
-        for message in std::iter::once(message).chain(behind) {
-            self.subscribers.retain(|subscriber| subscriber.send(message.clone()).is_ok());
-        }
     }
 }
 

@@ -41,6 +41,8 @@ enum Order {
     GoAway(u64),
     /// Break the connections with numbers up to this.
     Break(u64),
+    /// Say nothing more on the connections with numbers up to this, and leave them open.
+    Freeze(u64),
 }
 
 impl Default for Connections {
@@ -64,12 +66,18 @@ impl Connections {
     pub fn break_all(&self) {
         self.order.send_replace(Order::Break(self.accepted()));
     }
+
+    /// Every open connection stays open and says nothing more, as when a peer has lost its power.
+    pub fn freeze_all(&self) {
+        self.order.send_replace(Order::Freeze(self.accepted()));
+    }
 }
 
-/// Accepts and serves until the task is aborted.
+/// Accepts and serves until the task is aborted, with at most `streams` open on one connection.
 pub async fn serve<H, F>(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
+    streams: Option<u32>,
     connections: Connections,
     handler: H,
 ) where
@@ -97,17 +105,22 @@ pub async fn serve<H, F>(
             match acceptor {
                 Some(acceptor) => {
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        connection(stream, number, orders, handler).await;
+                        connection(stream, number, streams, orders, handler).await;
                     }
                 }
-                None => connection(stream, number, orders, handler).await,
+                None => connection(stream, number, streams, orders, handler).await,
             }
         });
     }
 }
 
-async fn connection<S, H, F>(stream: S, number: u64, mut orders: watch::Receiver<Order>, handler: H)
-where
+async fn connection<S, H, F>(
+    stream: S,
+    number: u64,
+    streams: Option<u32>,
+    mut orders: watch::Receiver<Order>,
+    handler: H,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Whole) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
@@ -121,6 +134,7 @@ where
         }
     });
     let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(streams.unwrap_or(1000))
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     loop {
@@ -129,7 +143,8 @@ where
             order = next(&mut orders) => match order {
                 Ok(Order::GoAway(upto)) if number <= upto => serving.as_mut().graceful_shutdown(),
                 Ok(Order::Break(upto)) if number <= upto => return,
-                Ok(Order::Serve | Order::GoAway(_) | Order::Break(_)) => {}
+                Ok(Order::Freeze(upto)) if number <= upto => std::future::pending::<()>().await,
+                Ok(Order::Serve | Order::GoAway(_) | Order::Break(_) | Order::Freeze(_)) => {}
                 Err(never) => match never {},
             },
         }

@@ -7,19 +7,29 @@
 //! In: HTTP/2 requests. Out: answers, [`Delivered`] messages to whoever subscribed (a demo starts the sleeping phone
 //! from there), and records for assertions. Never: a connection to anything but loopback.
 //!
-//! FCM HTTP v1 lives in [`fcm`]; APNs and Web Push get a module each beside it, on the same [`http2`] listener.
+//! FCM HTTP v1 lives in [`fcm`], APNs in [`apns`], Web Push in [`webpush`], an operator's program in [`hook`]; all of them
+//! on the same [`http2`] listener, [`script`] and [`desk`].
 
+pub mod apns;
 pub mod assertion;
 pub mod certificate;
+pub mod desk;
+pub mod es256;
 pub mod fcm;
 mod fcm_rules;
+pub mod hook;
 pub mod http2;
 pub mod rsa_key;
 pub mod script;
 pub mod service_account;
+pub mod webpush;
 
-pub use fcm::{Delivered, FcmOptions, FcmService, Record};
+pub use apns::{ApnsOptions, ApnsRecord, ApnsService};
+pub use desk::{Delivered, Running};
+pub use fcm::{FcmOptions, FcmService, Record};
+pub use hook::{HookRecord, HookService};
 pub use script::{Answer, Delivery, Step};
+pub use webpush::{WebPushRecord, WebPushService};
 
 /// What can go wrong while a stand-in starts.
 #[derive(Debug, thiserror::Error)]

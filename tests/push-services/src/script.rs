@@ -12,10 +12,19 @@ pub enum Answer {
     Refuse {
         /// The HTTP status.
         status: u16,
-        /// The service's own code (`details[].errorCode` of FCM).
+        /// The service's own code (`details[].errorCode` of FCM, `reason` of APNs).
         code: &'static str,
         /// A Retry-After header's text.
         retry_after: Option<String>,
+    },
+    /// An error that tells since when it holds (Apple's 410).
+    RefuseSince {
+        /// The HTTP status.
+        status: u16,
+        /// The service's own code.
+        code: &'static str,
+        /// Milliseconds since 1970.
+        since_ms: u64,
     },
     /// A google.rpc.BadRequest detail naming a field: the sender's bug.
     BadRequest {

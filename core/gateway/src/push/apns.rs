@@ -28,6 +28,8 @@ const PAUSES: [Duration; 3] =
     [Duration::from_millis(300), Duration::from_millis(600), Duration::from_millis(1200)];
 /// How long to wait when the service finds that our tokens are renewed too often.
 const TOKEN_PAUSE: Duration = Duration::from_secs(2);
+/// How long others wait for the first push on a new connection.
+const ALONE: Duration = Duration::from_secs(1);
 /// The longest payloads, in bytes.
 const MAX_VOIP: usize = 5120;
 const MAX_OTHER: usize = 4096;
@@ -300,14 +302,11 @@ impl Inner {
     ) -> Option<Attempt> {
         let left = push.until.since(system::now());
         let _slot = tokio::time::timeout(left, self.slots.acquire()).await.ok()?.ok()?;
-        // The first one goes alone; who waits behind it does so for one answer at most.
+        // The first one goes alone; who waits behind it does so for a moment only.
         let alone = if host.proven.load(Ordering::Acquire) {
             None
         } else {
-            tokio::time::timeout(answer_within(push.until), host.first.acquire())
-                .await
-                .ok()
-                .and_then(Result::ok)
+            tokio::time::timeout(ALONE.min(left), host.first.acquire()).await.ok().and_then(Result::ok)
         };
         let alone = alone.filter(|_| !host.proven.load(Ordering::Acquire));
         let (number, client) = host.line.client();

@@ -285,3 +285,74 @@ fn result_of(outcome: &Outcome) -> PushResult {
         Outcome::QuotaExceeded { .. } | Outcome::Unavailable | Outcome::TooLate => PushResult::Unavailable,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::panic, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn targets(param: &str, prid: &str) -> Vec<PushTarget> {
+        let uri = [("pn-provider", Some("apns")), ("pn-param", Some(param)), ("pn-prid", Some(prid))];
+        match PushParameters::read(uri) {
+            Ok(wakeline_push::ContactPush::Bound(parameters)) => parameters.targets().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_voip_token_takes_calls_only_and_a_notification_token_the_rest() {
+        let text = |param: &str, prid: &str, purpose| {
+            target_for(targets(param, prid), purpose).map(|target| target.token().expose().to_owned())
+        };
+        let both = ("T.org.example.voip&remote", "aa:voip&bb:remote");
+        let voip = ("T.org.example.voip", "aa");
+        let remote = ("T.org.example", "bb");
+        for ((param, prid), call, quiet) in
+            [(both, Some("aa"), Some("bb")), (voip, Some("aa"), None), (remote, Some("bb"), Some("bb"))]
+        {
+            assert_eq!(text(param, prid, Purpose::Call).as_deref(), call);
+            assert_eq!(text(param, prid, Purpose::Request).as_deref(), quiet);
+            assert_eq!(text(param, prid, Purpose::Refresh).as_deref(), quiet);
+        }
+    }
+
+    #[test]
+    fn the_hook_stands_for_what_has_no_sender_of_its_own() {
+        let hook = settings::Hook {
+            url: "https://hook.example.org/".to_owned(),
+            secret: "0123456789abcdef".into(),
+            providers: vec!["HMS".to_owned(), "apns".to_owned()],
+            ..settings::Hook::default()
+        };
+        let settings = settings::Push { hook, ..settings::Push::default() };
+        let senders = Senders::new(&settings).unwrap();
+        let is_hook = |name: &str| matches!(senders.of(&Provider::parse(name)), Some(Sender::Hook(_)));
+        assert!(is_hook("hms") && is_hook("apns") && is_hook("apns.dev"));
+        assert!(senders.of(&Provider::Fcm).is_none() && senders.of(&Provider::parse("other")).is_none());
+        let mut services = wakeline_registrar::PushServices::default();
+        settings.announce(&mut services);
+        assert!(services.apns && !services.fcm && !services.webpush);
+        assert_eq!(services.others, ["hms"]);
+    }
+
+    #[test]
+    fn what_is_missing_in_the_file_is_named_with_its_cure() {
+        let folder = std::env::temp_dir();
+        let absent = folder.join("wakeline-no-such-key.pem");
+        let apns = settings::Apns { key_file: absent.clone(), ..settings::Apns::default() };
+        let webpush = settings::WebPush { key_file: absent, ..settings::WebPush::default() };
+        let hook = settings::Hook { url: "https://h/".to_owned(), ..settings::Hook::default() };
+        for (settings, told) in [
+            (settings::Push { apns, ..settings::Push::default() }, "check the path"),
+            (settings::Push { webpush, ..settings::Push::default() }, "check the path"),
+            (settings::Push { hook, ..settings::Push::default() }, "push.hook.providers"),
+        ] {
+            let error = Senders::new(&settings).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+        let canary = settings::Canary { provider: "fcm".to_owned(), ..settings::Canary::default() };
+        let settings = settings::Push { canary: vec![canary], ..settings::Push::default() };
+        let error = Senders::default().canaries(&settings).unwrap_err().to_string();
+        assert!(error.contains("provider, param and token"), "{error}");
+    }
+}

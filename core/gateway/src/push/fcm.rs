@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use wakeline_clock::system;
 use wakeline_push::PushTarget;
 
-use super::http::{Line, Trust, client};
+use super::http::{Line, Trust};
 use super::oauth::{Denied, Tokens};
 use super::outcome::{Outcome, Verdict, retry_after};
 use super::pace::{QUOTA_PAUSE, answer_within, jittered, pause};
@@ -41,7 +41,7 @@ pub struct FcmSender(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     projects: Vec<Arc<Tokens>>,
-    line: Line,
+    line: Arc<Line>,
     endpoint: String,
     package: Option<String>,
     slots: Semaphore,
@@ -92,15 +92,15 @@ impl FcmSender {
         if setup.accounts.is_empty() {
             return Err(SetupError::Account("none is named"));
         }
-        let client = client(&setup.trust)?;
+        let line = Arc::new(Line::new(&setup.trust)?);
         let projects = setup
             .accounts
             .into_iter()
-            .map(|account| Arc::new(Tokens::new(account, client.clone())))
+            .map(|account| Arc::new(Tokens::new(account, Arc::clone(&line))))
             .collect();
         Ok(FcmSender(Arc::new(Inner {
             projects,
-            line: Line::new(&setup.trust)?,
+            line,
             endpoint,
             package: setup.package,
             slots: Semaphore::new(setup.concurrency.max(1)),

@@ -58,10 +58,6 @@ fn builder(tls: ClientConfig) -> reqwest::ClientBuilder {
 }
 
 /// A client for one service that speaks HTTP/2: one connection, kept open.
-pub(super) fn client(trust: &Trust) -> Result<reqwest::Client, SetupError> {
-    one_connection(tls(trust, &[b"h2"])?)
-}
-
 fn one_connection(tls: ClientConfig) -> Result<reqwest::Client, SetupError> {
     Ok(builder(tls).http2_prior_knowledge().pool_idle_timeout(None).build()?)
 }

@@ -9,6 +9,7 @@ use wakeline_clock::{Time, system};
 use wakeline_secret::Secret;
 
 use super::ServiceAccount;
+use super::http::Line;
 use super::outcome::http_date;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -38,7 +39,7 @@ pub(super) enum Denied {
 #[derive(Debug)]
 pub(super) struct Tokens {
     account: ServiceAccount,
-    client: reqwest::Client,
+    line: Arc<Line>,
     current: Mutex<Option<Arc<Token>>>,
     refreshing: tokio::sync::Mutex<()>,
     /// What must be added to our wall clock to get the service's, in seconds.
@@ -58,10 +59,10 @@ struct Refused {
 }
 
 impl Tokens {
-    pub(super) fn new(account: ServiceAccount, client: reqwest::Client) -> Tokens {
+    pub(super) fn new(account: ServiceAccount, line: Arc<Line>) -> Tokens {
         Tokens {
             account,
-            client,
+            line,
             current: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
             skew: AtomicI64::new(0),
@@ -132,7 +133,9 @@ impl Tokens {
         };
         let asked = system::now();
         let response = self
-            .client
+            .line
+            .client()
+            .1
             .post(self.account.token_uri())
             .timeout(Duration::from_secs(10))
             .form(&[("grant_type", GRANT), ("assertion", &assertion)])

@@ -43,6 +43,7 @@ pub fn config() -> Config {
     let mut config = Config::new(DOMAIN, Secret::from("a secret of the gateway"));
     config.push.fcm = true;
     config.push.apns = true;
+    config.push.others = vec!["hms".to_owned()];
     config.trusted.push(TrustedPeer { network: "198.51.100.0".parse().unwrap(), prefix: 24 });
     config
 }
@@ -234,6 +235,10 @@ impl Phone {
             "apns" => {
                 format!(";pn-provider=apns;pn-param=AB12CD34EF.org.example.voice.voip;pn-prid={}", self.token)
             }
+            "apns with a notification token" => format!(
+                ";pn-provider=apns;pn-param=AB12CD34EF.org.example.voice.voip&remote;pn-prid={0}:voip&{0}ff:remote",
+                self.token
+            ),
             provider => format!(";pn-provider={provider};pn-param=acme-voice-prod;pn-prid={}", self.token),
         };
         format!(
