@@ -51,6 +51,16 @@ pub(crate) fn text(stats: &Stats) -> String {
         page.head(&format!("wakeline_{name}_total"), help, "counter");
         let _ = writeln!(page.0, "wakeline_{name}_total {value}");
     }
+    if !stats.canaries.is_empty() {
+        page.head("wakeline_canary_ok", "1 when the service took the last canary push.", "gauge");
+    }
+    for (number, canary) in stats.canaries.iter().enumerate() {
+        // The name stands in the operator's file; nothing in it may end the label.
+        let name: String =
+            canary.provider.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
+        let ok = u8::from(canary.last == "accepted");
+        let _ = writeln!(page.0, "wakeline_canary_ok{{canary=\"{number}\",provider=\"{name}\"}} {ok}");
+    }
     page.durations("wakeline_wake_seconds", "From the push to the device's REGISTER.", &stats.wake);
     page.durations("wakeline_ring_seconds", "From the INVITE to the first ringing.", &stats.ring);
     page.0

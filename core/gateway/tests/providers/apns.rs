@@ -283,6 +283,23 @@ async fn a_payload_that_is_too_large_leaves_its_envelope_behind() {
 }
 
 #[tokio::test]
+async fn s25_apples_stand_in_loses_doubles_and_reorders() {
+    let pair = pair(ApnsOptions::default()).await;
+    let mut devices = pair.production.subscribe();
+    pair.production.next_for(&token(1), Step::accept(Delivery::Never));
+    pair.production.next_for(&token(2), Step::accept(Delivery::BehindNext));
+    pair.production.next_for(&token(3), Step::accept(Delivery::Twice));
+    for number in 1..=3 {
+        assert_eq!(pair.sender.send(&voip(number)).await, Outcome::Accepted);
+    }
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        order.push(devices.recv().await.unwrap().device);
+    }
+    assert_eq!(order, [token(3), token(2), token(3)]);
+}
+
+#[tokio::test]
 async fn s22_a_token_cannot_leave_its_place_in_the_path() {
     let pair = pair(ApnsOptions::default()).await;
     for bad in ["../../elsewhere", "6f9a?x=1", "6f9a#", "6f9a%2e", "https://[::1]/", "", &"a".repeat(201)] {

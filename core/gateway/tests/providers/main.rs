@@ -6,7 +6,6 @@ mod apns;
 mod ground;
 mod hook;
 #[path = "../phone/mod.rs"]
-#[allow(dead_code, reason = "another program of tests uses the rest")]
 mod phone;
 mod wake;
 mod webpush;
