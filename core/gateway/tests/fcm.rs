@@ -309,8 +309,10 @@ impl Write for Log {
 async fn s23_no_push_token_jwt_or_payload_reaches_the_log() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter("trace").with_writer(move || writer.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let pair = pair(FcmOptions::default()).await;
     for step in [

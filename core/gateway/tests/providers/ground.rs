@@ -76,8 +76,10 @@ impl Log {
     /// From now on, on this thread.
     pub(crate) fn start(&self) -> tracing::subscriber::DefaultGuard {
         let writer = self.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_env_filter("trace").with_writer(move || writer.clone()).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
         tracing::subscriber::set_default(subscriber)
     }
 
