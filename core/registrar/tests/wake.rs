@@ -200,6 +200,26 @@ fn token_registered_after_it_died_stays() {
 }
 
 #[test]
+fn f8_a_token_rotated_while_its_push_was_on_its_way_stays() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register_for(&mut world, 100_000);
+    world.close(mia.flow);
+    world.pass(Duration::from_secs(50_001));
+    let asked = pushes(&world.take())[0].clone();
+    world.pass(SECOND);
+    mia.token = "rotated-token".to_owned();
+    mia.wake(&mut world, "192.0.2.20");
+    world.close(mia.flow);
+    // The service does not tell since when the old one is dead; the gateway knows when it asked.
+    world.push_result(asked.key, PushResult::Gone { since: Some(asked.asked_at) });
+    world.take();
+    let trunk = Trunk::new(&mut world);
+    trunk.invite(&mut world, "mia", "call-1");
+    assert_eq!(pushes(&world.take()).len(), 1);
+}
+
+#[test]
 fn fcm_is_repeated_at_four_and_nine_seconds_and_480_comes_at_twenty() {
     let (mut world, _mia, trunk) = asleep("fcm");
     trunk.invite(&mut world, "mia", "call-1");
