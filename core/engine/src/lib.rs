@@ -15,6 +15,7 @@ mod net;
 mod phone;
 mod rest;
 mod store;
+mod wire_log;
 
 pub use audio::{AudioChoice, AudioError};
 pub use media::Quality;

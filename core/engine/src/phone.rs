@@ -21,6 +21,7 @@ use crate::media::{Quality, Sessions};
 use crate::net::{Binding, Network, Trust};
 use crate::rest;
 use crate::store::Store;
+use crate::wire_log::{self, Direction};
 
 /// Facts that may wait for the loop; the network's tasks wait when it is full.
 const FACTS: usize = 1024;
@@ -299,7 +300,10 @@ impl Loop {
 
     fn take(&mut self, input: Input) {
         match &input {
-            Input::Received(received) => self.network.adopt(&received.flow),
+            Input::Received(received) => {
+                wire_log::message(Direction::Heard, received.flow.id, &received.bytes);
+                self.network.adopt(&received.flow);
+            }
             Input::Closed { flow, .. } => self.network.forget(*flow),
             Input::Opened(_) | Input::Resolved(_) | Input::Described { .. } | Input::Media { .. } => {}
         }
@@ -312,7 +316,10 @@ impl Loop {
             let now = system::now();
             let at_once: Vec<Input> = match output {
                 Output::Open { flow, hop } => self.network.open(flow, hop).into_iter().collect(),
-                Output::Send(transmit) => self.network.send(transmit).await.into_iter().collect(),
+                Output::Send(transmit) => {
+                    wire_log::message(Direction::Said, transmit.flow, &transmit.bytes);
+                    self.network.send(transmit).await.into_iter().collect()
+                }
                 Output::Close(flow) => {
                     self.network.close(flow);
                     Vec::new()

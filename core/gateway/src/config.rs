@@ -8,6 +8,7 @@ use serde::Deserialize;
 use wakeline_flow::Transport;
 use wakeline_registrar as registrar;
 use wakeline_secret::Secret;
+use wakeline_sip_auth::Algorithm;
 
 use crate::admin::Access;
 pub use crate::push::settings::{Apns, Canary, Fcm, Hook, Push, WebPush};
@@ -47,6 +48,8 @@ pub struct Config {
     pub domains: Vec<String>,
     /// The digest realm; empty: the first domain.
     pub realm: String,
+    /// Digest algorithms, the one we like best first.
+    pub digest: Vec<String>,
     /// The Server header field; empty: none.
     pub server: String,
     /// Where to listen.
@@ -228,6 +231,7 @@ impl Default for Config {
         Config {
             domains: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
             realm: String::new(),
+            digest: vec!["SHA-256".to_owned(), "MD5".to_owned()],
             server: String::new(),
             listen: Listen::default(),
             public: Public::default(),
@@ -339,6 +343,11 @@ impl Config {
         if !self.realm.is_empty() {
             config.realm.clone_from(&self.realm);
         }
+        let unknown = "SHA-256, MD5 and SHA-512-256 are known; at least one is needed";
+        let named = |name: &String| Algorithm::parse(name).filter(|algorithm| !algorithm.is_session());
+        let algorithms: Option<Vec<Algorithm>> = self.digest.iter().map(named).collect();
+        let algorithms = algorithms.filter(|algorithms| !algorithms.is_empty());
+        config.algorithms = algorithms.ok_or_else(|| value("digest", unknown))?;
         config.server.clone_from(&self.server);
         config.addresses = self.public.addresses()?;
         config.trusted =
@@ -534,6 +543,9 @@ mod tests {
         for (text, told) in [
             ("domain = []", "unknown field `domain`"),
             ("domains = []", "at least one domain"),
+            ("digest = []", "SHA-256, MD5 and"),
+            ("digest = [\"MD5\", \"SHA-1\"]", "SHA-256, MD5 and"),
+            ("digest = [\"md5\"]", "fine"),
             ("[listen]\nudp = [\"nowhere\"]", "line 2"),
             ("[trust]\nnetworks = [\"10.0.0.0/99\"]", "10.0.0.0/99"),
             ("[trust]\nnetworks = [\"10.0.0.0/8\", \"::1\"]", "fine"),

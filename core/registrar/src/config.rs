@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use wakeline_flow::Transport;
 use wakeline_secret::Secret;
+use wakeline_sip_auth::Algorithm;
 
 use crate::quota::Allowance;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub trust_registered_connections: bool,
     /// How long a nonce may be used: longer than a phone sleeps, so that its wake costs one REGISTER.
     pub nonce_lifetime: Duration,
+    /// What digests are challenged with, in this order (RFC 8760 §2.3: the one we like best first).
+    pub algorithms: Vec<Algorithm>,
     /// The push services that we can really send to.
     pub push: PushServices,
     /// All waiting times.
@@ -232,6 +235,7 @@ impl Config {
             trusted: Vec::new(),
             trust_registered_connections: false,
             nonce_lifetime: Duration::from_secs(8 * 86_400),
+            algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             push: PushServices { pnsreg: 3600, ..PushServices::default() },
             timers: Timers::default(),
             limits: Limits::default(),

@@ -8,7 +8,7 @@ use wakeline_clock::{Time, WallTime, earliest};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, FlowInfo, Received};
 use wakeline_push::WakeId;
-use wakeline_sip_auth::{Algorithm, Authenticator, ReplayMemory};
+use wakeline_sip_auth::{Authenticator, ReplayMemory};
 use wakeline_sip_message::{Message, Method, Name, Refusal};
 use wakeline_sip_transaction::{ClientKey, Config as TransactionConfig, Event, ServerKey, Transactions};
 
@@ -112,7 +112,7 @@ impl Registrar {
             seal: Seal::new(config.secret.expose(), &mut entropy),
             authenticator: Authenticator::new(
                 config.realm.clone(),
-                &[Algorithm::Sha256, Algorithm::Md5],
+                &config.algorithms,
                 nonce_key,
                 config.nonce_lifetime,
                 limits.nonces,

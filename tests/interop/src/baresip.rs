@@ -16,6 +16,7 @@ pub struct Baresip {
     process: Process,
     control: TcpStream,
     heard: PathBuf,
+    log: PathBuf,
     waiting: Vec<u8>,
 }
 
@@ -55,10 +56,18 @@ impl Baresip {
                 format!("{kind} {name}.so\n")
             })
             .collect();
+        // A proxy may come to it on a connection of its own, and then it must show a certificate.
+        let certificate = if wishes.transport == "tls" {
+            let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).expect("a certificate");
+            let text = format!("{}{}", signed.cert.pem(), signed.signing_key.serialize_pem());
+            format!("sip_certificate {}\n", folder.write(&format!("{name}/tls.pem"), &text).display())
+        } else {
+            String::new()
+        };
         let configuration = format!(
             "module_path /usr/lib/baresip/modules\nsip_listen 127.0.0.1:{sip}\nnet_interface 127.0.0.1\n\
              audio_source aufile,{}\naudio_player aufile,{}\naudio_alert aufile,/dev/null\n\
-             ctrl_tcp_listen 127.0.0.1:{control_port}\nsnd_path {}\nrtp_ports 20000-29998\n{load}",
+             ctrl_tcp_listen 127.0.0.1:{control_port}\nsnd_path {}\nrtp_ports 20000-29998\n{certificate}{load}",
             wishes.says.display(),
             home.join("player.wav").display(),
             heard.display(),
@@ -87,7 +96,7 @@ impl Baresip {
             std::fs::read_to_string(folder.path(&format!("{name}.log")))
                 .is_ok_and(|log| log.contains("} 200 "))
         });
-        Baresip { process, control, heard, waiting: Vec::new() }
+        Baresip { process, control, heard, log: folder.path(&format!("{name}.log")), waiting: Vec::new() }
     }
 
     /// Its process id.
@@ -138,14 +147,30 @@ impl Baresip {
         value
     }
 
-    /// The recording of what it heard (its decoder's output) in its last call.
-    pub fn heard(&self) -> PathBuf {
+    /// The bits a second that came in lately, by its own count.
+    pub fn incoming_rate(&self) -> u32 {
+        let log = std::fs::read(&self.log).expect("baresip's log");
+        let log = String::from_utf8_lossy(&log).into_owned();
+        // `audio=OUT/IN (bit/s)`, again and again in one line.
+        let last = log.rsplit("audio=").next().and_then(|text| text.split_once(" (bit/s)"));
+        let rate = last.and_then(|(rates, _)| rates.split_once('/')?.1.parse().ok());
+        rate.expect("baresip shows its rates")
+    }
+
+    /// The recordings of what it heard (its decoder's output), oldest first. baresip 1.0 takes its recorder out of the
+    /// decoder's chain with the first direction that is not `sendrecv`, and does not put it in again.
+    pub fn heard(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(&self.heard).expect("baresip's recordings");
-        let mut files: Vec<PathBuf> = entries
-            .map(|entry| entry.expect("a recording").path())
-            .filter(|path| path.to_string_lossy().ends_with("-dec.wav"))
+        let mut files: Vec<(std::time::SystemTime, PathBuf)> = entries
+            .map(|entry| entry.expect("a recording"))
+            .filter(|entry| entry.file_name().to_string_lossy().ends_with("-dec.wav"))
+            .map(|entry| {
+                let written = entry.metadata().and_then(|data| data.modified());
+                (written.expect("a time of writing"), entry.path())
+            })
             .collect();
         files.sort();
-        files.pop().expect("baresip recorded what it heard")
+        assert!(!files.is_empty(), "baresip recorded what it heard");
+        files.into_iter().map(|(_, path)| path).collect()
     }
 }

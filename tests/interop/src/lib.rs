@@ -14,6 +14,7 @@
 )]
 
 pub mod baresip;
+pub mod gateway;
 pub mod kamailio;
 pub mod linphone;
 pub mod phone;

@@ -78,6 +78,23 @@ struct Muted {
     speaker: bool,
 }
 
+/// Whether we hold the far end. Our microphone is silent then, whatever direction the hold has: who is held must not
+/// overhear what is said meanwhile.
+#[derive(Clone, Copy, Default, Debug)]
+struct Holding {
+    /// As the descriptions in force say.
+    agreed: bool,
+    /// As our offer on its way says.
+    offered: Option<bool>,
+}
+
+impl Holding {
+    /// A hold counts from the wish on, its end from the agreement on.
+    fn is_on(self) -> bool {
+        self.agreed || self.offered == Some(true)
+    }
+}
+
 /// What was told of an agreement: codec, protection, whether they hold us.
 type Told = (String, Encryption, bool);
 
@@ -94,6 +111,7 @@ pub(super) struct Session {
     hearing: Hearing,
     ringback: Option<Generator>,
     muted: Muted,
+    holding: Holding,
     digits: Digits,
     told: Option<Told>,
     /// Packets sent and received by streams that an earlier agreement had, and sent by this one's.
@@ -117,6 +135,7 @@ impl Session {
             hearing: Hearing::Waiting(now),
             ringback: None,
             muted: Muted::default(),
+            holding: Holding::default(),
             digits: Digits::default(),
             told: None,
             earlier: (0, 0),
@@ -149,7 +168,10 @@ impl Session {
     ) -> Result<SessionDescription, Failure> {
         let place = self.place(now, is_fresh, way, entropy)?;
         let capabilities = policy::capabilities(&self.settings, Turn::Offering, hold, way, place);
-        Ok(self.agreement.offer(capabilities)?)
+        let offer = self.agreement.offer(capabilities)?;
+        self.holding.offered = Some(hold);
+        self.take_muting();
+        Ok(offer)
     }
 
     /// Our answer to their offer.
@@ -165,6 +187,8 @@ impl Session {
         let place = self.place(now, false, way, entropy)?;
         let capabilities = policy::capabilities(&self.settings, Turn::Answering, hold, way, place);
         let described = self.agreement.answer(&offer, &capabilities)?;
+        self.holding = Holding { agreed: hold, offered: None };
+        self.take_muting();
         self.take_path(now, entropy)?;
         Ok(described)
     }
@@ -178,12 +202,16 @@ impl Session {
     ) -> Result<(), Failure> {
         let answer = SessionDescription::parse(answer)?;
         self.agreement.conclude(&answer)?;
+        self.holding = Holding { agreed: self.holding.offered.unwrap_or(self.holding.agreed), offered: None };
+        self.take_muting();
         self.take_path(now, entropy)
     }
 
     /// Our offer is void.
     pub(super) fn roll_back(&mut self, now: Time, entropy: &mut Entropy) {
         self.agreement.roll_back();
+        self.holding.offered = None;
+        self.take_muting();
         if let Err(error) = self.take_path(now, entropy) {
             tracing::error!(%error, "the former agreement cannot be restored");
         }
@@ -295,7 +323,7 @@ impl Session {
 
     fn take_muting(&mut self) {
         if let Some(stream) = &mut self.stream {
-            stream.set_muted(self.muted.microphone);
+            stream.set_muted(self.muted.microphone || self.holding.is_on());
             stream.set_speaker_gain(if self.muted.speaker { 0.0 } else { 1.0 });
         }
     }

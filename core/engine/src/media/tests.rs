@@ -270,6 +270,26 @@ fn hold_by_direction_and_back_and_rollback_leaves_what_stood() {
 }
 
 #[test]
+fn who_is_held_does_not_overhear_us_and_hears_us_again() {
+    let mut world = World::talking("overheard", false, &[], &[]);
+    world.run(600);
+    // From the wish on, before the far end has answered.
+    world.a.offer(world.now, true);
+    world.run(2000);
+    world.a.ask(world.now, CALL, MediaRequest::Rollback);
+    world.agree(true);
+    world.run(2000);
+    world.agree(false);
+    world.run(600);
+    world.stop();
+    let heard = world.b.heard();
+    let windows: Vec<bool> = heard.chunks_exact(3200).map(|window| share(window, 440.0) > 0.5).collect();
+    let ours = windows.iter().filter(|ours| **ours).count();
+    assert!((3..=9).contains(&ours), "we are heard for 1.2 s before and after 4 s of hold: {windows:?}");
+    assert!(windows.iter().take(4).any(|ours| *ours) && windows.iter().rev().take(4).any(|ours| *ours));
+}
+
+#[test]
 fn another_codec_is_taken_by_a_new_offer() {
     let mut world = World::talking("codec-change", false, &[], &[]);
     world.run(500);
