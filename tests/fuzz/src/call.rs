@@ -240,7 +240,13 @@ fn far_end(bench: &mut Bench, script: &mut Script<'_>) {
     if answer.is_request() || answer.cseq().ok() != asked.cseq().ok() {
         return;
     }
-    if bench.pending.contains(&id) {
+    // A request that was sent again has a new transaction; the old one had its final response and keeps later ones.
+    let is_latest = bench
+        .asked
+        .iter()
+        .rfind(|(other, _)| *other == id)
+        .is_some_and(|(_, last)| last.cseq().ok() == asked.cseq().ok());
+    if is_latest && bench.pending.contains(&id) {
         if answer.status().is_some_and(|code| code >= 200) {
             bench.pending.retain(|other| *other != id);
         }
