@@ -359,7 +359,8 @@ impl Context {
         Some(id)
     }
 
-    /// Sends a request again with credentials, under its old name and a new CSeq (RFC 3261 §22.2).
+    /// Sends a request again with credentials, under its old name and a new CSeq (RFC 3261 §22.2). If that cannot be,
+    /// the request is over.
     pub(crate) fn retry(
         &mut self,
         dialog: &mut Dialog,
@@ -367,6 +368,10 @@ impl Context {
         extra: &[(Name, String)],
     ) -> Option<RequestId> {
         let sent = self.requests.remove(&id)?;
+        // Asked in an early dialog of another fork: it has no place in this one.
+        if sent.message.to_tag() != Some(dialog.id().remote_tag.as_str()) {
+            return None;
+        }
         self.request_again(dialog, id, sent.task, sent.recipe, extra, sent.credentials + 1)
     }
 

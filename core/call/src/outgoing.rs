@@ -464,8 +464,14 @@ impl Outgoing {
     /// Sends a request of an early dialog again with credentials.
     pub(crate) fn authorize_request(&mut self, cx: &mut Context, id: RequestId, headers: &[(Name, String)]) {
         let tag = cx.requests.get(&id).and_then(|sent| sent.message.to_tag().map(str::to_owned));
-        if let Some(leg) = tag.and_then(|tag| self.forks.get_mut(&tag)) {
-            cx.retry(&mut leg.dialog, id, headers);
+        match tag.and_then(|tag| self.forks.get_mut(&tag)) {
+            Some(leg) => {
+                cx.retry(&mut leg.dialog, id, headers);
+            }
+            // The fork is gone by now (199, BYE, another try), and with it whatever was asked in it.
+            None => {
+                cx.requests.remove(&id);
+            }
         }
     }
 

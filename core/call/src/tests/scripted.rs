@@ -73,6 +73,22 @@ fn a_fork_that_ends_by_199_is_forgotten() {
 }
 
 #[test]
+fn a_challenge_in_a_fork_that_is_gone_leaves_nothing_behind() {
+    let mut script = ours();
+    script.answer_with(183, "b1", Some("answer"), &[(Name::Require, "100rel"), (Name::RSeq, "7")]);
+    script.answer_to("PRACK", 407, None, &[]);
+    let id = script.last("PRACK").0;
+    script.answer(199, "b1", None);
+    let headers = vec![(Name::ProxyAuthorization, "Digest username=\"us\"".to_owned())];
+    script.call.authorize(script.now, id, Some(headers));
+    script.drain();
+    assert_eq!(script.sent().iter().filter(|(_, request)| request.method().as_str() == "PRACK").count(), 1);
+    script.answer(486, "b2", None);
+    assert_eq!(script.call.phase(), Phase::Ended);
+    assert!(script.call.is_finished());
+}
+
+#[test]
 fn a_200_after_the_end_is_acknowledged_and_ended() {
     let mut script = ours();
     script.answer(180, "b1", None);
