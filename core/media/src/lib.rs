@@ -36,5 +36,6 @@ pub use error::MediaError;
 pub use mixer::Mixer;
 pub use playout::{Content, DelayHistogram, Playout, PlayoutStats, Waiting};
 pub use resample::Resampler;
+pub use send::Microphone;
 pub use statistics::StreamStats;
 pub use stream::{EventTypes, Outgoing, Seeds, Stream, StreamConfig, StreamEvent};

@@ -12,6 +12,18 @@ use crate::{Activity, MediaError, Resampler, opus};
 /// The noise level is sent again after this many milliseconds of pause, or when it moved by 3 dB.
 const NOISE_INTERVAL: u32 = 480;
 
+/// What of the microphone is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Microphone {
+    /// Its sound.
+    #[default]
+    Live,
+    /// Nothing of it; whether silence is sent in its place is the configuration's matter.
+    Muted,
+    /// Silence in its place: the far end is held, and shall neither overhear us nor take the stream for dead.
+    Silent,
+}
+
 /// One payload with what its RTP header needs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Payload {
@@ -47,7 +59,7 @@ pub(crate) struct SendSide {
     in_band: Option<(Generator, u32)>,
     in_band_waiting: std::collections::VecDeque<(char, u32)>,
     marker: bool,
-    pub(crate) muted: bool,
+    pub(crate) microphone: Microphone,
     pub(crate) send_when_muted: bool,
     pub(crate) enabled: bool,
     pub(crate) gain: Gain,
@@ -98,7 +110,7 @@ impl SendSide {
             in_band: None,
             in_band_waiting: std::collections::VecDeque::new(),
             marker: true,
-            muted: false,
+            microphone: Microphone::Live,
             send_when_muted: true,
             enabled: true,
             gain: Gain::new(1.0, 1.0),
@@ -157,8 +169,9 @@ impl SendSide {
         let timestamp = self.timestamp;
         self.timestamp = timestamp.wrapping_add(self.ticks);
         self.gain.apply(&mut frame);
-        if self.muted {
-            frame.fill(0);
+        match self.microphone {
+            Microphone::Live => {}
+            Microphone::Muted | Microphone::Silent => frame.fill(0),
         }
         self.meter.observe(&frame);
         if !self.enabled {
@@ -173,7 +186,8 @@ impl SendSide {
             return Ok(());
         }
         self.mix_digit(&mut frame);
-        if self.muted && !self.send_when_muted && self.in_band.is_none() {
+        let is_withheld = self.microphone == Microphone::Muted && !self.send_when_muted;
+        if is_withheld && self.in_band.is_none() {
             self.marker = true;
             return Ok(());
         }

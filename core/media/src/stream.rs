@@ -17,7 +17,7 @@ use crate::comfort_noise::ComfortNoise;
 use crate::dtmf::EventReceiver;
 use crate::level::{Gain, Meter};
 use crate::playout::{Content, Playout, PlayoutStats};
-use crate::send::{Payload, SendSetting, SendSide};
+use crate::send::{Microphone, Payload, SendSetting, SendSide};
 use crate::statistics::{Figures, StreamStats};
 use crate::tone::{Generator, Tone};
 use crate::{MediaError, Resampler, opus};
@@ -424,9 +424,9 @@ impl Stream {
         self.send.is_sending_digits()
     }
 
-    /// Mutes the microphone.
-    pub fn set_muted(&mut self, muted: bool) {
-        self.send.muted = muted;
+    /// What of the microphone is sent from now on.
+    pub fn set_microphone(&mut self, microphone: Microphone) {
+        self.send.microphone = microphone;
     }
 
     /// What of the stream flows, after hold and resume (RFC 3264 §6.1): whether we send, and whether we receive.

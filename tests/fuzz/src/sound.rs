@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use wakeline_clock::Time;
 use wakeline_entropy::Entropy;
-use wakeline_media::{Codec, Decoder, EventTypes, Seeds, Stream, StreamConfig, comfort_noise, opus, wav};
+use wakeline_media::{
+    Codec, Decoder, EventTypes, Microphone, Seeds, Stream, StreamConfig, comfort_noise, opus, wav,
+};
 use wakeline_rtp::{RtpPacket, TelephoneEvent};
 
 use crate::script::{Bound, Script};
@@ -110,7 +112,12 @@ pub(crate) fn stream(bytes: &[u8]) {
             8 => drop(stream.capture(now, &vec![script.u16() as i16; script.below(3) * block])),
             9 => drop(stream.send_dtmf(char::from(script.byte()), u32::from(script.byte()))),
             10 => {
-                stream.set_muted(script.flag());
+                let microphone = match script.byte() % 3 {
+                    0 => Microphone::Live,
+                    1 => Microphone::Muted,
+                    _ => Microphone::Silent,
+                };
+                stream.set_microphone(microphone);
                 stream.set_direction(script.flag(), script.flag());
             }
             _ => {

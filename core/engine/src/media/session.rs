@@ -8,7 +8,7 @@ use std::time::Duration;
 use wakeline_clock::Time;
 use wakeline_entropy::Entropy;
 use wakeline_media::tone::{Generator, Tone};
-use wakeline_media::{MediaError, Outgoing, Seeds, Stream, StreamConfig, StreamEvent};
+use wakeline_media::{MediaError, Microphone, Outgoing, Seeds, Stream, StreamConfig, StreamEvent};
 use wakeline_media_path::{Component, Incoming, Learning, MediaPath, PathOptions, SrtpError};
 use wakeline_sdp::{Origin, Refusal, SdesKeys, SdpError, SessionDescription};
 use wakeline_settings::Settings;
@@ -323,7 +323,11 @@ impl Session {
 
     fn take_muting(&mut self) {
         if let Some(stream) = &mut self.stream {
-            stream.set_muted(self.muted.microphone || self.holding.is_on());
+            stream.set_microphone(match (self.holding.is_on(), self.muted.microphone) {
+                (true, _) => Microphone::Silent,
+                (false, true) => Microphone::Muted,
+                (false, false) => Microphone::Live,
+            });
             stream.set_speaker_gain(if self.muted.speaker { 0.0 } else { 1.0 });
         }
     }

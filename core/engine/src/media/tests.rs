@@ -255,7 +255,8 @@ fn hold_by_direction_and_back_and_rollback_leaves_what_stood() {
     world.run(1000);
     assert!(world.b.agreed().last().unwrap().2, "b knows that it is held");
     assert_eq!(world.b.packets().0, held.0, "and sends nothing");
-    assert!(world.a.packets().0 >= holding.0 + 45, "sendonly: a goes on sending");
+    // Silence, of which Opus sends little (DTX).
+    assert!(world.a.packets().0 > holding.0, "sendonly: a goes on sending");
     world.agree(false);
     world.run(1000);
     assert!(world.b.packets().0 >= held.0 + 45);

@@ -186,7 +186,7 @@ fn keys_go_as_sound_where_events_were_not_negotiated() {
 fn muted_and_held_streams_send_what_they_should() {
     for (send_when_muted, packets) in [(true, 10), (false, 0)] {
         let mut stream = stream(StreamConfig { send_when_muted, ..config(Codec::Pcmu) }, 5);
-        stream.set_muted(true);
+        stream.set_microphone(Microphone::Muted);
         (0..20).for_each(|n| stream.capture(at(n * 10), &[9_000; 480]).unwrap());
         let sent: Vec<Outgoing> = std::iter::from_fn(|| stream.poll_transmit()).collect();
         assert!(sent.len().abs_diff(packets) <= 1);
@@ -194,7 +194,7 @@ fn muted_and_held_streams_send_what_they_should() {
             let Outgoing::Rtp(bytes) = packet else { panic!("no report is due") };
             assert!(RtpPacket::parse(&bytes).unwrap().payload.iter().all(|&byte| byte == 0xff));
         }
-        stream.set_muted(false);
+        stream.set_microphone(Microphone::Live);
         stream.set_direction(false, true);
         (0..20).for_each(|n| stream.capture(at(200 + n * 10), &[9_000; 480]).unwrap());
         assert_eq!(stream.poll_transmit(), None);
