@@ -86,7 +86,13 @@ pub(crate) fn options(
         eprintln!("wakeline: {diagnosis}");
     }
     let trust = trust(flags, accounts.settings.first())?;
-    Ok(Options { accounts: accounts.settings, state: flags.state.clone(), audio, trust })
+    Ok(Options {
+        accounts: accounts.settings,
+        state: flags.state.clone(),
+        audio,
+        trust,
+        ..Options::default()
+    })
 }
 
 /// Whom to trust: the flags, then the parameters `tlspin` and `tlsroots`, then the system.

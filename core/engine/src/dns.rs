@@ -1,10 +1,12 @@
-//! The questions of `sip-resolve`, asked of the system's name servers.
+//! The questions of `sip-resolve`, asked of the system's name servers or of those that the program names.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::sync::{OnceCell, mpsc};
 use wakeline_sip_resolve::{Answer, Kind, LookupFailure, Question, Record};
@@ -14,20 +16,23 @@ use wakeline_user_agent::Input;
 /// pays for it.
 pub(crate) struct Resolver {
     inner: Arc<OnceCell<TokioResolver>>,
+    /// Whom to ask; the system's name servers when empty.
+    servers: Arc<[SocketAddr]>,
     facts: mpsc::Sender<Input>,
 }
 
 impl Resolver {
     /// A resolver that has not been needed yet.
-    pub(crate) fn new(facts: mpsc::Sender<Input>) -> Resolver {
-        Resolver { inner: Arc::default(), facts }
+    pub(crate) fn new(servers: &[SocketAddr], facts: mpsc::Sender<Input>) -> Resolver {
+        Resolver { inner: Arc::default(), servers: servers.into(), facts }
     }
 
     /// Asks one question.
     pub(crate) fn ask(&self, question: Question) {
-        let (inner, facts) = (Arc::clone(&self.inner), self.facts.clone());
+        let (inner, servers, facts) =
+            (Arc::clone(&self.inner), Arc::clone(&self.servers), self.facts.clone());
         tokio::spawn(async move {
-            let outcome = look_up(&inner, &question).await;
+            let outcome = look_up(&inner, &servers, &question).await;
             // The loop may be gone already.
             let _ = facts.send(Input::Resolved(Answer { question, outcome })).await;
         });
@@ -47,12 +52,31 @@ fn localhost(question: &Question) -> Option<Result<Vec<Record>, LookupFailure>> 
     })
 }
 
-async fn look_up(inner: &OnceCell<TokioResolver>, question: &Question) -> Result<Vec<Record>, LookupFailure> {
+/// A resolver that asks these servers, over UDP and, when an answer is too long for it, TCP.
+fn asking(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
+    if servers.is_empty() {
+        return TokioResolver::builder_tokio()?.build();
+    }
+    let server = |server: &SocketAddr| {
+        let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+            connection.port = server.port();
+            connection
+        });
+        NameServerConfig::new(server.ip(), true, connections.into())
+    };
+    let configuration = ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(server).collect());
+    TokioResolver::builder_with_config(configuration, TokioRuntimeProvider::default()).build()
+}
+
+async fn look_up(
+    inner: &OnceCell<TokioResolver>,
+    servers: &[SocketAddr],
+    question: &Question,
+) -> Result<Vec<Record>, LookupFailure> {
     if let Some(known) = localhost(question) {
         return known;
     }
-    let system = || async { TokioResolver::builder_tokio()?.build() };
-    let resolver = inner.get_or_try_init(system).await.map_err(|error| {
+    let resolver = inner.get_or_try_init(|| async { asking(servers) }).await.map_err(|error| {
         tracing::warn!(%error, "no DNS: the system's configuration cannot be read");
         LookupFailure::Unavailable
     })?;

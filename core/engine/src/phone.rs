@@ -3,6 +3,10 @@
 //! Everything that happens (commands, network facts, DNS answers, timers, the media clock) comes together here, is handed
 //! to the user agent, and what it wants done is done. Nothing else holds state of a call.
 
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -44,6 +48,8 @@ pub struct Options {
     pub audio: AudioChoice,
     /// Whom to trust over TLS. With [`Trust::System`] the first account's `tlspin` or `tlsroots` decides, if it has one.
     pub trust: Trust,
+    /// Name servers to ask; the system's when empty.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 /// Why a phone did not start.
@@ -85,6 +91,8 @@ pub struct Stats {
     pub rss_kib: Option<u64>,
     /// How often the loop woke up since it started.
     pub wake_ups: u64,
+    /// How often memory was given back to the system, at rest.
+    pub given_back: u64,
 }
 
 enum Request {
@@ -202,6 +210,7 @@ struct Loop {
     outbox: mpsc::Sender<TimedEvent>,
     memory: Memory,
     wake_ups: u64,
+    given_back: u64,
 }
 
 impl Loop {
@@ -221,10 +230,22 @@ impl Loop {
         };
         let doors = options.accounts.iter().flat_map(|account| account.network().websockets).collect();
         let network = Network::new(binding, options.trust, doors, facts_in.clone());
-        let resolver = Resolver::new(facts_in);
+        let resolver = Resolver::new(&options.name_servers, facts_in);
         let sessions = Sessions::new(options.accounts, options.audio, entropy);
         let memory = Memory::Used { until: system::now() };
-        Loop { agent, network, resolver, sessions, store, inbox, facts, outbox, memory, wake_ups: 0 }
+        Loop {
+            agent,
+            network,
+            resolver,
+            sessions,
+            store,
+            inbox,
+            facts,
+            outbox,
+            memory,
+            wake_ups: 0,
+            given_back: 0,
+        }
     }
 
     async fn run(mut self) {
@@ -291,6 +312,7 @@ impl Loop {
                     return Some(until + QUIET);
                 }
                 rest::give_back();
+                self.given_back += 1;
                 self.memory = Memory::GivenBack;
                 None
             }
@@ -354,6 +376,7 @@ impl Loop {
             tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
             rss_kib: rss_kib(),
             wake_ups: self.wake_ups,
+            given_back: self.given_back,
         }
     }
 }

@@ -226,8 +226,9 @@ impl UserAgent {
     /// Whether nothing is under way: no call, no transaction, no request on its way. A phone that was told to stop may
     /// end then.
     pub fn is_idle(&self) -> bool {
-        // What is answered, by us or by them, only waits for copies: nobody needs to stay for those.
-        self.calls.is_empty() && self.delivery.is_empty() && self.transactions.is_answered()
+        // What is answered, by us or by them, only waits for copies (timer K of RFC 3261 §17.1.2.2 is 5 s on UDP): nobody
+        // needs to stay for those. What has left is a transaction, so the table of those says whether it is answered.
+        self.calls.is_empty() && !self.delivery.has_unsent() && self.transactions.is_answered()
     }
 
     /// Every call, the ended ones that may still get messages included.

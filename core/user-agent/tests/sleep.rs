@@ -108,6 +108,17 @@ fn s26_while_it_rings_at_the_far_end() {
 }
 
 #[test]
+fn a_registration_that_is_answered_leaves_the_phone_idle_though_copies_may_come() {
+    for transport in ["0", "1"] {
+        let mut phone = Phone::new(vec![account("mia", &[("transport", transport)])]);
+        phone.command(Command::Start);
+        assert!(!phone.agent.is_idle(), "a REGISTER is out");
+        phone.accept_registers();
+        assert!(phone.agent.is_idle(), "transport {transport}");
+    }
+}
+
+#[test]
 fn s26_in_a_call() {
     for span in SPANS {
         let mut phone = Phone::registered(vec![account("mia", &[("transport", "0")])]);

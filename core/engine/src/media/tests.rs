@@ -549,3 +549,96 @@ fn f1_a_fresh_offer_moves_the_sockets_to_the_new_address() {
     world.run(1000);
     assert!(world.a.packets().1 >= before.0.1 + 45 && world.b.packets().1 >= before.1.1 + 45);
 }
+
+#[test]
+fn the_accounts_ports_reach_the_sockets_and_the_description() {
+    let free = || UdpSocket::bind((LOCAL, 0)).unwrap().local_addr().unwrap().port() & !1;
+    let (rtp, sip) = (free(), free());
+    for (pairs, first) in [
+        ([("rtpport", rtp.to_string()), ("signalingport", sip.to_string())], rtp),
+        ([("rtpport", "0".to_owned()), ("signalingport", sip.to_string())], sip + 2),
+    ] {
+        let pairs = pairs.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let mut side = Side::new("ports", 440.0, false, &pairs);
+        let offer = side.offer(Time::from_millis(1), false);
+        let port = media_port(&offer);
+        // Another program may have the very first pair; the next ones follow.
+        assert!(port >= first && port < first + 100 && port.is_multiple_of(2), "{port} for {pairs:?}");
+        assert!(UdpSocket::bind((LOCAL, port)).is_err(), "RTP's socket is bound there");
+        assert!(UdpSocket::bind((LOCAL, port + 1)).is_err(), "and RTCP's beside it");
+    }
+}
+
+#[test]
+fn holdtype_is_the_direction_of_an_offer_that_holds() {
+    for (value, direction) in [("-1", "sendonly"), ("2", "sendonly"), ("3", "recvonly"), ("4", "inactive")] {
+        let mut side = Side::new("holdtype", 440.0, false, &[("holdtype", value)]);
+        let lines = |offer: &Bytes| String::from_utf8(offer.to_vec()).unwrap();
+        let holding = lines(&side.offer(Time::from_millis(1), true));
+        assert!(holding.lines().any(|line| line == format!("a={direction}")), "{value}: {holding}");
+        side.ask(Time::from_millis(2), CALL, MediaRequest::Rollback);
+        let open = lines(&side.offer(Time::from_millis(3), false));
+        for other in ["sendonly", "recvonly", "inactive"] {
+            assert!(!open.contains(&format!("a={other}")), "{value}: {open}");
+        }
+    }
+}
+
+#[test]
+fn prefcodec_and_use_rank_the_codecs_of_an_offer() {
+    for (pairs, wanted) in [
+        (&[][..], &["opus", "G722", "PCMU", "PCMA"][..]),
+        (&[("prefcodec", "pcma")], &["PCMA", "opus", "G722", "PCMU"]),
+        (&[("use_pcma", "3"), ("use_pcmu", "1")], &["PCMA", "opus", "G722"]),
+        (&[("use_pcma", "0"), ("use_opuswb", "0")], &["G722", "PCMU"]),
+    ] {
+        let mut side = Side::new("prefcodec", 440.0, false, pairs);
+        let offer = side.offer(Time::from_millis(1), false);
+        let offer = SessionDescription::parse(&offer).unwrap().to_string();
+        // In the order of the numbers in the media line, which is what counts (RFC 3264 section 5.1).
+        let line = offer.lines().find(|line| line.starts_with("m=audio")).unwrap();
+        let named: Vec<&str> = line
+            .split(' ')
+            .skip(3)
+            .filter_map(|number| {
+                let mapped = format!("a=rtpmap:{} ", number.trim());
+                let name = offer.lines().find_map(|line| line.strip_prefix(&mapped))?;
+                name.split('/').next()
+            })
+            .filter(|name| !matches!(*name, "telephone-event" | "CN"))
+            .collect();
+        assert_eq!(named, wanted, "{pairs:?}: {offer}");
+    }
+}
+
+#[test]
+fn natopenpackets_are_sent_ahead_to_a_far_end_that_is_silent() {
+    for (value, wanted) in [("1", 1), ("5", 5)] {
+        let mut world = World::new("natopen", false, &[("natopenpackets", value)], &[]);
+        let far_end = UdpSocket::bind((LOCAL, 0)).unwrap();
+        far_end.set_nonblocking(true).unwrap();
+        let offer = world.a.offer(world.now, false);
+        let way = world.b.way();
+        let answer = world.b.describe(world.now, MediaRequest::Answer { offer, hold: false, way });
+        let text = String::from_utf8(answer.to_vec()).unwrap();
+        let own = far_end.local_addr().unwrap().port();
+        let answer = text.replace(&media_port(&answer).to_string(), &own.to_string());
+        world.a.ask(world.now, CALL, MediaRequest::Conclude { answer: answer.into() });
+        // Media would open the way by itself.
+        world.a.ask(world.now, CALL, MediaRequest::Mute { direction: MuteDirection::Both, on: true });
+        world.a.ask(world.now, CALL, MediaRequest::Start);
+        world.run(2000);
+        let mut opening = 0;
+        let mut buffer = [0; 2048];
+        while let Ok((length, _)) = far_end.recv_from(&mut buffer) {
+            // A STUN indication without attributes, beside the RTP.
+            opening += u32::from(length == 20 && buffer[..2] == [0, 0x11]);
+        }
+        assert_eq!(opening, wanted, "natopenpackets {value}");
+    }
+}
+
+fn media_port(description: &Bytes) -> u16 {
+    let text = String::from_utf8_lossy(description);
+    text.split("m=audio ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+}
