@@ -42,6 +42,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     // The simulation is only worth its while optimised; the programs are built for the demo anyway.
     tests("simulation", &["--release", "-p", "wakeline-sim", "--no-fail-fast"])?;
     if !quick {
+        // Built here and not by the tests: what an earlier run left beside them would be an older program.
+        step("the program for interop", || {
+            shell::run(shell::cargo(&["build", "--quiet", "--release", "-p", "wakeline"]))
+        })?;
         tests(
             "interop",
             &["--release", "-p", "wakeline-interop", "--no-fail-fast", "--", "--test-threads=1"],
