@@ -12,6 +12,7 @@ use wakeline_push::{
 };
 use wakeline_sip_message::{Message, Name, Params, Uri, reason};
 
+use crate::SETTINGS_HEADER;
 use crate::account::AorId;
 use crate::binding::{Binding, BindingId, Device};
 use crate::contact::{Outbound, serves};
@@ -122,6 +123,7 @@ impl Registrar {
         let mut headers = Vec::with_capacity(10);
         let gruu = request.supports("gruu");
         let Some(entry) = self.accounts.get(aor) else { return headers };
+        let news = self.settings_news.get(entry.name()).cloned();
         let mut outbound = false;
         for id in &entry.bindings {
             let Some(binding) = self.bindings.get(*id) else { continue };
@@ -171,6 +173,9 @@ impl Registrar {
         }
         if !states.is_empty() {
             headers.push((self.wake_state_name(), write_wake_states(&states)));
+        }
+        if let (Some(news), Some(name)) = (news, Name::parse(SETTINGS_HEADER)) {
+            headers.push((name, news));
         }
         headers
     }

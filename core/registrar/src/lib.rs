@@ -48,3 +48,7 @@ pub use output::{
 pub use quota::{Allowance, Left};
 pub use trace::{Leg, Trace};
 pub use view::AorView;
+
+/// The header field of a 200 to a REGISTER that names settings to be fetched again, or withdrawn: `grant=serial`,
+/// `grant=revoked`, separated by commas.
+pub const SETTINGS_HEADER: &str = "X-Settings";

@@ -79,6 +79,8 @@ pub struct Registrar {
     pub(crate) guard: Guard,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) wall: WallTime,
+    /// By address of record, what the 200s to its REGISTERs say of its settings.
+    pub(crate) settings_news: BTreeMap<String, String>,
 }
 
 /// A binding as an administrator may see it: no token, no Contact.
@@ -142,6 +144,7 @@ impl Registrar {
             entropy,
             config,
             wall,
+            settings_news: BTreeMap::new(),
         };
         machine.load(now, loaded);
         machine
@@ -272,6 +275,17 @@ impl Registrar {
     /// Adds an account, or replaces the credential of one.
     pub fn put_account(&mut self, _now: Time, account: Account) {
         self.accounts.put(account);
+    }
+
+    /// What the 200s to this account's REGISTERs say in [`SETTINGS_HEADER`] from now on: names of grants with the newest
+    /// serial of each, or `revoked`, so that a phone fetches its settings again. `None`: nothing.
+    pub fn set_settings_news(&mut self, user: &str, domain: &str, news: Option<String>) {
+        let account = self.accounts.find(user, domain).and_then(|aor| self.accounts.get(aor));
+        let name = account.map_or_else(|| format!("{user}@{domain}"), |entry| entry.name().to_owned());
+        match news.filter(|text| !text.bytes().any(|byte| byte.is_ascii_control())) {
+            Some(news) => drop(self.settings_news.insert(name, news)),
+            None => drop(self.settings_news.remove(&name)),
+        }
     }
 
     /// Takes an account and its bindings away; held requests end with 480.
