@@ -11,6 +11,7 @@ use wakeline_secret::Secret;
 use wakeline_sip_auth::Algorithm;
 
 use crate::admin::Access;
+pub use crate::provision::settings::{Android, Ios, Provision};
 pub use crate::push::settings::{Apns, Canary, Fcm, Hook, Push, WebPush};
 
 /// The example file: every key with its default and its meaning.
@@ -74,6 +75,8 @@ pub struct Config {
     pub limits: Limits,
     /// The administrator's view.
     pub admin: Admin,
+    /// Settings for phones.
+    pub provision: Provision,
 }
 
 /// The administrator's view.
@@ -244,6 +247,7 @@ impl Default for Config {
             expiry: Expiry::default(),
             limits: Limits::default(),
             admin: Admin::default(),
+            provision: Provision::default(),
         }
     }
 }
@@ -325,9 +329,10 @@ impl Config {
     #[must_use]
     pub fn on_any_port(mut self) -> Config {
         let listen = &mut self.listen;
-        let admin = &mut self.admin.listen;
-        let all = [&mut listen.udp, &mut listen.tcp, &mut listen.tls, &mut listen.ws, &mut listen.wss, admin];
-        for address in all.into_iter().flatten() {
+        let (admin, provision) = (&mut self.admin.listen, &mut self.provision.listen);
+        let sip = [&mut listen.udp, &mut listen.tcp, &mut listen.tls, &mut listen.ws, &mut listen.wss];
+        let all = sip.into_iter().chain([admin, provision]);
+        for address in all.flatten() {
             address.set_port(0);
         }
         self

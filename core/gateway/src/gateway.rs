@@ -19,6 +19,7 @@ use crate::edge::certificate::{CertificateError, Certificates};
 use crate::edge::sessions::Sessions;
 use crate::edge::udp::UdpPort;
 use crate::edge::{listen, tls};
+use crate::provision::{self, Office, Signer};
 use crate::push::SetupError;
 use crate::push::canary::{Canary, Reports};
 use crate::push::dispatch::{Dispatcher, Senders};
@@ -26,6 +27,7 @@ use crate::server::{Command, Server, State};
 use crate::stats::Stats;
 use crate::store::{Change, Keeper, Row, Sqlite, Store, StoreError, Table, record};
 use crate::strangers::Strangers;
+use crate::web;
 
 /// Trace values that a slow subscriber may fall behind.
 const TRACES: usize = 4096;
@@ -70,6 +72,14 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The provisioning address cannot be listened on.
+    #[error("provision.listen: cannot listen on {address}: {source}; is another server running there?")]
+    BindProvision {
+        /// On which address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The system gives no thread, no randomness or no event queue.
     #[error("cannot start: {0}")]
     System(std::io::Error),
@@ -82,8 +92,7 @@ pub struct Gateway;
 /// A running gateway. It ends with this value; [`Handle::shutdown`] ends it and waits.
 #[derive(Debug)]
 pub struct Handle {
-    bound: Vec<(Transport, SocketAddr)>,
-    admin: Vec<SocketAddr>,
+    bound: Bound,
     certificate: Option<String>,
     commands: mpsc::UnboundedSender<Command>,
     traces: broadcast::Sender<Trace>,
@@ -107,6 +116,7 @@ struct Parts {
     orders: mpsc::UnboundedSender<Command>,
     commands: mpsc::UnboundedReceiver<Command>,
     access: Access,
+    office: Option<Arc<Office>>,
 }
 
 impl Gateway {
@@ -128,12 +138,14 @@ impl Gateway {
         let secret = own.take_or_make("secret", || Ok(hex(&random()?)))?;
         let mut machine = config.for_registrar(Secret::from(secret))?;
         let access = config.admin_access()?;
+        config.provision.check(!config.store.path.as_os_str().is_empty())?;
         // Accounts of the file stand above those that were added while the gateway ran.
         loaded.accounts.extend(config.accounts()?);
         let senders = Senders::new(&config.push)?;
         machine.push.vapid = senders.vapid();
         let canaries = senders.canaries(&config.push)?;
         let certificates = Arc::new(certificates(&config, &mut own)?);
+        let (grants, signer) = granted(&config, &mut store, &mut own)?;
         let seed = random()?;
         let nonces = record::nonces(&own.known);
 
@@ -154,10 +166,14 @@ impl Gateway {
             }
         };
         let (commands, orders) = mpsc::unbounded_channel();
+        let office = signer.map(|signer| {
+            let settings = config.provision.clone();
+            let domains = machine.domains.clone();
+            Arc::new(Office::new(settings, domains, &grants, signer, keeper.clone(), commands.clone()))
+        });
         let traces = broadcast::Sender::new(TRACES);
         let mut handle = Handle {
-            bound: Vec::new(),
-            admin: Vec::new(),
+            bound: Bound::default(),
             certificate: certificates.self_signed.clone(),
             commands,
             traces: traces.clone(),
@@ -180,6 +196,7 @@ impl Gateway {
             orders: handle.commands.clone(),
             commands: orders,
             access,
+            office,
         };
         let (ready, started) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -188,7 +205,7 @@ impl Gateway {
             .map_err(StartError::System)?;
         handle.threads.insert(0, thread);
         match started.recv() {
-            Ok(bound) => (handle.bound, handle.admin) = bound?,
+            Ok(bound) => handle.bound = bound?,
             Err(_) => return Err(StartError::System(std::io::Error::other("the gateway's thread ended"))),
         }
         Ok(handle)
@@ -198,17 +215,22 @@ impl Gateway {
 impl Handle {
     /// Every address that is listened on.
     pub fn bound(&self) -> &[(Transport, SocketAddr)] {
-        &self.bound
+        &self.bound.sip
     }
 
     /// The first address of a transport.
     pub fn address(&self, transport: Transport) -> Option<SocketAddr> {
-        self.bound.iter().find(|(bound, _)| *bound == transport).map(|(_, address)| *address)
+        self.bound.sip.iter().find(|(bound, _)| *bound == transport).map(|(_, address)| *address)
     }
 
     /// Where the administrator's view is.
     pub fn admin(&self) -> &[SocketAddr] {
-        &self.admin
+        &self.bound.admin
+    }
+
+    /// Where phones get their settings.
+    pub fn provision(&self) -> &[SocketAddr] {
+        &self.bound.provision
     }
 
     /// The self-signed certificate, PEM, that a phone on the same machine may pin; `None` when the operator named one.
@@ -341,6 +363,28 @@ fn open_store(config: &Config) -> Result<(Option<AnyStore>, Own), StartError> {
     Ok((Some(store), Own { known, new: Vec::new() }))
 }
 
+/// What phones were granted, and the key that signs it; no key when nobody is.
+fn granted(
+    config: &Config,
+    store: &mut Option<AnyStore>,
+    own: &mut Own,
+) -> Result<(Vec<Row>, Option<Signer>), StartError> {
+    let Some(store) = store.as_mut().filter(|_| config.provision.is_on()) else {
+        return Ok((Vec::new(), None));
+    };
+    let now = system::wall();
+    let no_key = || StartError::System(std::io::Error::other("no signing key can be made"));
+    let signer = match own.get(provision::KEY).as_deref().and_then(Signer::load) {
+        Some(signer) => signer,
+        None => {
+            let signer = Signer::make(now, None).ok_or_else(no_key)?;
+            own.put(provision::KEY, &signer.store());
+            signer
+        }
+    };
+    Ok((store.load(Table::Grants, now)?, Some(signer)))
+}
+
 fn certificates(config: &Config, own: &mut Own) -> Result<Certificates, StartError> {
     let (certificate, key) = (&config.tls.certificate, &config.tls.key);
     match (certificate.as_os_str().is_empty(), key.as_os_str().is_empty()) {
@@ -375,8 +419,13 @@ fn hex(bytes: &[u8]) -> String {
 /// What a start gives, or why it failed.
 type Started = Result<Bound, StartError>;
 
-/// What is listened on: for SIP, and for the administrator.
-type Bound = (Vec<(Transport, SocketAddr)>, Vec<SocketAddr>);
+/// What is listened on.
+#[derive(Debug, Default)]
+struct Bound {
+    sip: Vec<(Transport, SocketAddr)>,
+    admin: Vec<SocketAddr>,
+    provision: Vec<SocketAddr>,
+}
 
 /// The gateway's thread.
 fn serve(parts: Parts, ready: &std::sync::mpsc::Sender<Started>) {
@@ -417,10 +466,11 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
         orders,
         commands,
         access,
+        office,
     } = parts;
     let (sender, inbound) = mpsc::channel(INBOUND);
     let names = Arc::new(AtomicU64::new(1));
-    let mut bound = Vec::new();
+    let mut bound = Bound::default();
     let mut udp = Vec::new();
     for (index, address) in config.listen.udp.iter().enumerate() {
         let failed = |source| StartError::Bind { transport: Transport::Udp, address: *address, source };
@@ -429,7 +479,7 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
             return Err(failed(std::io::Error::other("at most 64 UDP addresses")));
         }
         let port = UdpPort::bind(*address, index).map_err(failed)?;
-        bound.push((Transport::Udp, port.local()));
+        bound.sip.push((Transport::Udp, port.local()));
         udp.push(port);
     }
     let secure = tls::for_sip(Arc::clone(&certificates) as _, Arc::clone(&sessions) as _)?;
@@ -445,7 +495,7 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
         for address in addresses {
             let failed = |source| StartError::Bind { transport, address: *address, source };
             let listener = listen::bind(*address).map_err(failed)?;
-            bound.push((transport, listener.local_addr().map_err(failed)?));
+            bound.sip.push((transport, listener.local_addr().map_err(failed)?));
             listeners.push((listener, transport, tls.clone()));
         }
     }
@@ -459,17 +509,37 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
             Some(tls::for_http(Arc::clone(&certificates) as _)?)
         };
         let listener = listen::bind(*address).map_err(failed)?;
-        admins.push((listener.local_addr().map_err(failed)?, listener, tls));
+        bound.admin.push(listener.local_addr().map_err(failed)?);
+        admins.push((listener, tls));
+    }
+    let mut desks = Vec::new();
+    for address in &config.provision.listen {
+        let failed = |source| StartError::BindProvision { address: *address, source };
+        let tls = if config.provision.behind_proxy {
+            None
+        } else {
+            Some(tls::for_http(Arc::clone(&certificates) as _)?)
+        };
+        let listener = listen::bind(*address).map_err(failed)?;
+        bound.provision.push(listener.local_addr().map_err(failed)?);
+        desks.push((listener, tls));
     }
     // Only when every address is ours: a half-started gateway would take calls and lose them.
     for (listener, transport, tls) in listeners {
         tokio::spawn(listen::accept(listener, transport, tls, Arc::clone(&names), sender.clone()));
     }
-    let mut bound = (bound, Vec::new());
-    for (address, listener, tls) in admins {
-        bound.1.push(address);
+    for (listener, tls) in admins {
         let router = admin::router(access.clone(), orders.clone(), traces.clone());
-        tokio::spawn(admin::serve(listener, tls, router));
+        tokio::spawn(web::serve(listener, tls, router, web::ADMINISTRATOR));
+    }
+    if let Some(office) = office {
+        // All connections of a proxy come from one address.
+        let manners = web::PUBLIC;
+        let crowd = if config.provision.behind_proxy { manners.connections } else { manners.per_address };
+        let manners = web::Manners { per_address: crowd, ..manners };
+        for (listener, tls) in desks {
+            tokio::spawn(web::serve(listener, tls, provision::router(Arc::clone(&office)), manners));
+        }
     }
     let warming = senders.clone();
     tokio::spawn(async move { warming.warm().await });

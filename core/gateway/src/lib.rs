@@ -3,8 +3,8 @@
 //! [`Gateway::start`] takes a [`Config`] and serves on a thread of its own: one event loop owns the sans-IO machine of
 //! `wakeline-registrar` and the UDP sockets, one task per stream frames TCP, TLS (RFC 8446 early data included) and
 //! WebSocket (RFC 7118), one HTTP/2 connection per push service carries the wakes (FCM HTTP v1, APNs, Web Push), one
-//! thread writes the store behind, and an HTTP listener shows it all to the administrator. [`Handle`] gives addresses,
-//! trace values, numbers, and the ordered end.
+//! thread writes the store behind, an HTTP listener shows it all to the administrator, and another gives phones their
+//! settings. [`Handle`] gives addresses, trace values, numbers, and the ordered end.
 //!
 //! In: a configuration, datagrams, streams. Out: SIP, pushes, a store, traces.
 //! Never: a token, a password or a caller's name in a log; a call decided here and not in the machine.
@@ -14,12 +14,14 @@ mod admin;
 pub mod config;
 mod edge;
 mod gateway;
+mod provision;
 pub mod push;
 mod server;
 mod stats;
 pub mod store;
 mod strangers;
 mod wakes;
+mod web;
 
 pub use config::{Config, ConfigError};
 pub use edge::certificate::CertificateError;

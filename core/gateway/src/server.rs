@@ -62,6 +62,12 @@ pub(crate) enum Command {
         user: String,
         domain: String,
     },
+    /// What the 200s to this account's REGISTERs say of its settings.
+    SettingsNews {
+        user: String,
+        domain: String,
+        news: Option<String>,
+    },
     ReloadCertificate,
     /// Take on nothing new; tell when nothing is in progress, or when it took too long.
     Drain {
@@ -361,6 +367,9 @@ impl Server {
                     keeper.put(Table::Accounts, Change::Remove(record::account_key(&user, &domain)));
                 }
                 self.registrar.remove_account(now, wall, &user, &domain);
+            }
+            Command::SettingsNews { user, domain, news } => {
+                self.registrar.set_settings_news(&user, &domain, news);
             }
             Command::ReloadCertificate => self.certificates.reload(),
             Command::Drain { limit, done } => {

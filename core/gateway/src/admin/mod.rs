@@ -16,7 +16,6 @@
 
 mod access;
 mod metrics;
-mod serve;
 
 use core::convert::Infallible;
 use std::sync::Arc;
@@ -36,7 +35,6 @@ use wakeline_registrar::{AorView, Trace};
 
 pub(crate) use access::Access;
 use access::Refused;
-pub(crate) use serve::serve;
 
 use crate::server::Command;
 use crate::wakes;

@@ -1,7 +1,7 @@
 //! What outlives the process: bindings, accounts, wake outcomes, secrets, TLS sessions.
 //!
 //! The machines keep everything in memory; the store is written behind them and read once, at start. A [`Store`] is
-//! four tables of named values, so that an embedded file and a cluster's server are equally easy; what stands in a
+//! a few tables of named values, so that an embedded file and a cluster's server are equally easy; what stands in a
 //! value is [`record`]'s matter. [`Keeper`] owns the one writer thread.
 
 mod keeper;
@@ -26,12 +26,14 @@ pub enum Table {
     Own,
     /// TLS sessions that may be resumed, each once.
     TlsSessions,
+    /// Settings that were granted to phones.
+    Grants,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 5] =
-        [Table::Bindings, Table::Accounts, Table::Wakes, Table::Own, Table::TlsSessions];
+    pub const ALL: [Table; 6] =
+        [Table::Bindings, Table::Accounts, Table::Wakes, Table::Own, Table::TlsSessions, Table::Grants];
 }
 
 /// One stored value.

@@ -13,13 +13,16 @@ use wakeline_clock::{WallTime, system};
 use super::{Change, Row, Store, StoreError, Table};
 
 /// The newest schema, and how to get to it from each older one: step `n` leads from version `n` to `n + 1`.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE bindings (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
     CREATE TABLE accounts (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
     CREATE TABLE wakes (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
     CREATE TABLE own (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
     CREATE TABLE tls_sessions (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
-"];
+",
+    "CREATE TABLE grants (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;",
+];
 
 /// The open file, or the wish for it.
 #[derive(Debug)]
@@ -173,6 +176,7 @@ const fn name(table: Table) -> &'static str {
         Table::Wakes => "wakes",
         Table::Own => "own",
         Table::TlsSessions => "tls_sessions",
+        Table::Grants => "grants",
     }
 }
 

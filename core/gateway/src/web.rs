@@ -1,0 +1,127 @@
+//! HTTP/1.1 as the gateway serves it: plain on loopback, TLS with the gateway's certificate elsewhere.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+
+/// How long a handshake or a request's header may take (class S15).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who asks, as the connection tells.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Who is served, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manners {
+    /// What it is, for the log.
+    pub(crate) name: &'static str,
+    /// Connections at once.
+    pub(crate) connections: usize,
+    /// Of these, from one address.
+    pub(crate) per_address: usize,
+    /// How long a connection may last, whatever it does.
+    pub(crate) lifetime: Duration,
+}
+
+/// For the administrator: a browser or two and a collector, who may listen for days.
+pub(crate) const ADMINISTRATOR: Manners =
+    Manners { name: "admin", connections: 64, per_address: 64, lifetime: Duration::from_secs(30 * 86_400) };
+
+/// For everybody: one address that holds its connections open is in nobody's way (class S15).
+pub(crate) const PUBLIC: Manners =
+    Manners { name: "web", connections: 4096, per_address: 64, lifetime: Duration::from_secs(120) };
+
+/// Connections of each address.
+type Crowd = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// One connection's place; it is free again with this value.
+struct Place(Crowd, IpAddr);
+
+impl Place {
+    fn take(crowd: &Crowd, address: IpAddr, most: usize) -> Option<Place> {
+        let mut counts = crowd.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place(Arc::clone(crowd), address))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// Accepts until the task is ended.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    manners: Manners,
+) {
+    let room = Arc::new(Semaphore::new(manners.connections));
+    let crowd = Crowd::default();
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok((io, remote)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Some(place) = Place::take(&crowd, remote.ip(), manners.per_address) else { continue };
+        let (tls, router) = (tls.clone(), router.clone().layer(Extension(Peer(remote.ip()))));
+        tokio::spawn(async move {
+            let _ =
+                tokio::time::timeout(manners.lifetime, speak(io, remote, tls, router, manners.name)).await;
+            drop((permit, place));
+        });
+    }
+}
+
+async fn speak(
+    io: TcpStream,
+    remote: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    name: &'static str,
+) {
+    let _ = io.set_nodelay(true);
+    let Some(tls) = tls else { return http(TokioIo::new(io), router, name).await };
+    match tokio::time::timeout(PATIENCE, TlsAcceptor::from(tls).accept(io)).await {
+        Ok(Ok(io)) => http(TokioIo::new(io), router, name).await,
+        Ok(Err(error)) => tracing::debug!(name, %remote, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(name, %remote, "TLS handshake took too long"),
+    }
+}
+
+async fn http<T>(io: TokioIo<T>, router: Router, name: &'static str)
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(64 * 1024)
+        .serve_connection(io, TowerToHyperService::new(router));
+    if let Err(error) = connection.await {
+        tracing::debug!(name, %error, "connection ended");
+    }
+}
