@@ -30,6 +30,7 @@ pub(crate) fn run(flags: &GatewayFlags) -> Result<Exit, Failure> {
         | StartError::Tls(_)
         | StartError::Bind { .. }
         | StartError::BindAdmin { .. }
+        | StartError::BindProvision { .. }
         | StartError::System(_) => Failure::new(Exit::Failed, error.to_string()),
     })?;
     for (transport, address) in handle.bound() {
@@ -38,6 +39,9 @@ pub(crate) fn run(flags: &GatewayFlags) -> Result<Exit, Failure> {
     for address in handle.admin() {
         let scheme = if address.ip().is_loopback() { "http" } else { "https" };
         println!("admin page at {scheme}://{address}/");
+    }
+    for address in handle.provision() {
+        println!("settings for phones at {address}");
     }
     crate::block_on(async {
         signal().await;
