@@ -1,6 +1,6 @@
 //! What a network tells of its push abilities (RFC 8599 §4.1.1, §9 - §11; RFC 6809).
 
-use core::fmt;
+use core::fmt::{self, Write};
 use std::borrow::Cow;
 
 use crate::provider::Provider;
@@ -75,9 +75,13 @@ fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The text of a quoted string, or a bare token. `None` for an open quote.
+/// The text of a quoted string, or a bare token. `None` for an open quote, and for controls, which neither can hold
+/// (RFC 3261 §25.1).
 fn unquoted(text: &str) -> Option<Cow<'_, str>> {
     let text = text.trim();
+    if text.contains(char::is_control) {
+        return None;
+    }
     let Some(rest) = text.strip_prefix('"') else {
         return Some(Cow::Borrowed(text));
     };
@@ -96,10 +100,15 @@ fn unquoted(text: &str) -> Option<Cow<'_, str>> {
 impl fmt::Display for FeatureCaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |f: &mut fmt::Formatter<'_>, name: &str, value: &str| {
-            // Nothing that would end the quoted string, or the line (S8), is written.
-            let value: String =
-                value.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
-            write!(f, ";+sip.{name}=\"{value}\"")
+            write!(f, ";+sip.{name}=\"")?;
+            // Nothing that would end the line is written (S8); what would end the quoted string is escaped.
+            for c in value.chars().filter(|c| !c.is_control()) {
+                if matches!(c, '"' | '\\') {
+                    f.write_char('\\')?;
+                }
+                f.write_char(c)?;
+            }
+            f.write_char('"')
         };
         f.write_str("*")?;
         quoted(f, "pns", self.provider.as_str())?;
@@ -179,8 +188,10 @@ mod tests {
         let mut caps = FeatureCaps::new(Provider::Other("x\"\r\nRoute: <sip:evil>".to_owned()));
         caps.purr = Some("a\";b=\"\\".to_owned());
         let text = caps.to_string();
-        assert!(!text.contains(['\r', '\n', '\\']));
-        assert_eq!(text.matches('"').count(), 4);
+        assert!(!text.contains(['\r', '\n']));
+        let read = FeatureCaps::read(&text);
+        assert_eq!((read.len(), read[0].purr.as_deref()), (1, caps.purr.as_deref()), "{text}");
+        assert_eq!(read[0].provider.as_str(), "x\"route: <sip:evil>");
     }
 
     #[test]

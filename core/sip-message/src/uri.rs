@@ -387,17 +387,22 @@ impl OwnedUri {
             }
         }
         text.push_str(&self.text[to as usize..]);
-        // A well-formed URI stays so without a parameter.
-        OwnedUri::checked(text).unwrap_or_else(|_| self.clone())
+        // What could be read stays readable without a parameter; what a peer wrote is not held to what we may write.
+        match Parts::of(&text) {
+            Ok(parts) => OwnedUri { text: text.into(), parts },
+            Err(_) => self.clone(),
+        }
     }
 
     /// Without the header part, which must not stand in a request URI or a Contact (RFC 3261 §19.1.1, table 1).
     pub fn without_headers(&self) -> OwnedUri {
-        let text = self.text.split('?').next().unwrap_or(&self.text);
         match self.parts.headers {
             (0, 0) => self.clone(),
-            (from, _) => OwnedUri::checked(self.text[..from as usize - 1].into())
-                .unwrap_or_else(|_| OwnedUri { text: text.into(), parts: self.parts }),
+            // They stand last: everything before them stays where it is.
+            (from, _) => OwnedUri {
+                text: self.text[..from as usize - 1].into(),
+                parts: Parts { headers: (0, 0), ..self.parts },
+            },
         }
     }
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use wakeline_sip_message::{
     BuildError, Builder, Flaw, Frame, Framer, Message, Method, Name, NameAddr, OwnedNameAddr, OwnedUri,
-    ParseError, Place, Scheme, limits,
+    ParseError, Place, Scheme, Uri, limits,
 };
 
 const HEAD: &str = "INVITE sip:bob@example.net SIP/2.0\r\n\
@@ -552,4 +552,14 @@ fn names_in_other_encodings_do_not_lose_the_call() {
     let message = parse(bytes).unwrap();
     assert_eq!(message.from().unwrap().display_name().as_deref(), Some("Jos? M?ller"));
     assert_eq!(NameAddr::parse(message.header(Name::From).unwrap()).unwrap().tag(), Some("1"));
+}
+
+/// A control beyond ASCII is read and never written; what is taken out of such a URI is out all the same.
+#[test]
+fn s23_a_parameter_and_the_headers_of_a_uri_that_we_would_not_write_are_taken_out() {
+    let uri = Uri::parse("sip:a?b\u{93}@c;pn-prid=tokentoken;ob?Subject=x").unwrap().to_owned();
+    assert_eq!(uri.without_param("pn-prid").as_str(), "sip:a?b\u{93}@c;ob?Subject=x");
+    let bare = uri.without_headers();
+    assert_eq!((bare.as_str(), bare.view().headers().count()), ("sip:a?b\u{93}@c;pn-prid=tokentoken;ob", 0));
+    assert!(bare.with_param("x-mark", Some("1")).is_err());
 }
