@@ -71,7 +71,8 @@ pub enum Overload {
 /// What the second copy of a forked request meets (RFC 3261 §8.2.2.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Merged {
-    /// 482, as a user agent server must; but if the first copy's flow is dead, the second is delivered with a note.
+    /// 482, as a user agent server must; but if the first copy's flow is dead or left, the second is delivered with a
+    /// note.
     Refuse,
     /// It is delivered with a note.
     Deliver,

@@ -17,7 +17,8 @@ pub enum Event {
         /// Where it came in.
         flow: FlowInfo,
         /// An ongoing transaction that carries the same request by another way (RFC 3261 §8.2.2.2): set when the
-        /// table passes merged requests on, or when the flow of that transaction is dead.
+        /// table passes merged requests on, or when the flow of that transaction is dead or
+        /// left.
         merges: Option<ServerKey>,
     },
     /// An ACK to a 2xx: it belongs to a dialog, not to a transaction (RFC 3261 §13.3.1.4).

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::input::ClientInput as Input;
 use crate::step::{Action, Class, Step, Terms};
 use crate::timer::Timer;
 
@@ -17,24 +18,10 @@ pub(crate) enum State {
     Completed,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Input {
-    Response(Class),
-    Timer(Timer),
-    TransportFailed,
-}
-
 impl State {
     pub(crate) fn start(terms: &Terms) -> Step<State> {
-        let t1 = terms.intervals.t1;
-        let mut step = Step::to(
-            State::Calling { interval: t1 },
-            [Action::Transmit, Action::Start(Timer::B, terms.intervals.timeout())],
-        );
-        if !terms.reliable {
-            step.actions.push(Action::Start(Timer::A, t1));
-        }
-        step
+        let interval = terms.intervals.t1;
+        Step::opening(State::Calling { interval }, [Timer::A, Timer::B], terms)
     }
 
     pub(crate) fn on(self, input: Input, terms: &Terms) -> Step<State> {
@@ -56,7 +43,7 @@ impl State {
                 }
                 Input::Timer(Timer::B | Timer::Cancel) => Step::end([Action::TimedOut]),
                 Input::TransportFailed => Step::end([Action::TransportFailed]),
-                Input::Timer(other) => self.unmoved(other),
+                Input::Timer(_) => Step::stay(self),
             },
             State::Proceeding => match input {
                 Input::Response(Class::Provisional) => Step::to(self, [Action::Pass]),
@@ -66,30 +53,25 @@ impl State {
                 Input::Timer(Timer::Cancel) => Step::end([Action::TimedOut]),
                 // The final response would have come on the flow that broke: a phone behind NAT has no other.
                 Input::TransportFailed => Step::end([Action::TransportFailed]),
-                Input::Timer(other) => self.unmoved(other),
+                Input::Timer(_) => Step::stay(self),
             },
             State::Accepted => match input {
                 // RFC 6026 §7.2: every 2xx goes up, the transaction user acknowledges it.
                 Input::Response(Class::Success) => Step::to(self, [Action::Pass]),
-                Input::Response(Class::Provisional | Class::Failure) => Step::to(self, []),
+                Input::Response(Class::Provisional | Class::Failure) => Step::stay(self),
                 Input::Timer(Timer::M) => Step::end([]),
-                Input::TransportFailed => Step::to(self, []),
-                Input::Timer(other) => self.unmoved(other),
+                Input::TransportFailed => Step::stay(self),
+                Input::Timer(_) => Step::stay(self),
             },
             State::Completed => match input {
                 Input::Response(Class::Failure) => Step::to(self, [Action::Acknowledge]),
-                Input::Response(Class::Provisional | Class::Success) => Step::to(self, []),
+                Input::Response(Class::Provisional | Class::Success) => Step::stay(self),
                 Input::Timer(Timer::D) => Step::end([]),
                 // The user has its final response; that the ACK got lost changes nothing for it.
                 Input::TransportFailed => Step::end([]),
-                Input::Timer(other) => self.unmoved(other),
+                Input::Timer(_) => Step::stay(self),
             },
         }
-    }
-
-    /// A timer of another state: it was stopped when that state was left.
-    fn unmoved(self, _timer: Timer) -> Step<State> {
-        Step::to(self, [])
     }
 }
 

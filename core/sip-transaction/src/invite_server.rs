@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::input::ServerInput as Input;
 use crate::step::{Action, Class, Step, Terms};
 use crate::timer::Timer;
 
@@ -15,17 +16,6 @@ pub(crate) enum State {
     Completed { interval: Duration },
     /// The ACK to it came.
     Confirmed,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Input {
-    /// The INVITE again.
-    Again,
-    /// An ACK with this transaction's branch.
-    Ack,
-    /// The user's response.
-    Respond(Class),
-    Timer(Timer),
 }
 
 impl State {
@@ -65,17 +55,17 @@ impl State {
                 Input::Respond(Class::Failure) => completed(terms),
                 Input::Timer(Timer::Trying) => Step::to(self, [Action::Trying]),
                 // An ACK before any final response acknowledges nothing.
-                Input::Ack => Step::to(self, []),
-                Input::Timer(other) => self.unmoved(other),
+                Input::Ack => Step::stay(self),
+                Input::Timer(_) => Step::stay(self),
             },
             State::Accepted => match input {
                 // RFC 6026 §7.1: absorbed; the 2xx is repeated by the user (§13.3.1.4).
-                Input::Again => Step::to(self, []),
+                Input::Again => Step::stay(self),
                 Input::Ack => Step::to(self, [Action::Pass]),
                 Input::Respond(Class::Success) => Step::to(self, [Action::Transmit]),
-                Input::Respond(Class::Provisional | Class::Failure) => Step::to(self, []),
+                Input::Respond(Class::Provisional | Class::Failure) => Step::stay(self),
                 Input::Timer(Timer::L) => Step::end([]),
-                Input::Timer(other) => self.unmoved(other),
+                Input::Timer(_) => Step::stay(self),
             },
             State::Completed { interval } => match input {
                 Input::Again => Step::to(self, [Action::Transmit]),
@@ -85,7 +75,7 @@ impl State {
                     terms.unless_reliable(terms.intervals.t4),
                     [Action::Stop(Timer::G), Action::Stop(Timer::H)],
                 ),
-                Input::Respond(Class::Provisional | Class::Success | Class::Failure) => Step::to(self, []),
+                Input::Respond(Class::Provisional | Class::Success | Class::Failure) => Step::stay(self),
                 Input::Timer(Timer::G) => {
                     let interval = terms.intervals.doubled(interval);
                     Step::to(
@@ -94,20 +84,15 @@ impl State {
                     )
                 }
                 Input::Timer(Timer::H) => Step::end([Action::AckTimedOut]),
-                Input::Timer(other) => self.unmoved(other),
+                Input::Timer(_) => Step::stay(self),
             },
             State::Confirmed => match input {
-                Input::Again | Input::Ack => Step::to(self, []),
-                Input::Respond(Class::Provisional | Class::Success | Class::Failure) => Step::to(self, []),
+                Input::Again | Input::Ack => Step::stay(self),
+                Input::Respond(Class::Provisional | Class::Success | Class::Failure) => Step::stay(self),
                 Input::Timer(Timer::I) => Step::end([]),
-                Input::Timer(other) => self.unmoved(other),
+                Input::Timer(_) => Step::stay(self),
             },
         }
-    }
-
-    /// A timer of another state: it was stopped when that state was left.
-    fn unmoved(self, _timer: Timer) -> Step<State> {
-        Step::to(self, [])
     }
 }
 

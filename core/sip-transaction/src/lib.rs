@@ -12,6 +12,7 @@
 mod compose;
 mod config;
 mod event;
+mod input;
 mod invite_client;
 mod invite_server;
 mod key;

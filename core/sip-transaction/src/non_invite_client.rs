@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::input::ClientInput as Input;
 use crate::step::{Action, Class, Step, Terms};
 use crate::timer::Timer;
 
@@ -15,24 +16,10 @@ pub(crate) enum State {
     Completed,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Input {
-    Response(Class),
-    Timer(Timer),
-    TransportFailed,
-}
-
 impl State {
     pub(crate) fn start(terms: &Terms) -> Step<State> {
-        let t1 = terms.intervals.t1;
-        let mut step = Step::to(
-            State::Trying { interval: t1 },
-            [Action::Transmit, Action::Start(Timer::F, terms.intervals.timeout())],
-        );
-        if !terms.reliable {
-            step.actions.push(Action::Start(Timer::E, t1));
-        }
-        step
+        let interval = terms.intervals.t1;
+        Step::opening(State::Trying { interval }, [Timer::E, Timer::F], terms)
     }
 
     pub(crate) fn on(self, input: Input, terms: &Terms) -> Step<State> {
@@ -49,7 +36,7 @@ impl State {
                 }
                 Input::Timer(Timer::F) => Step::end([Action::TimedOut]),
                 Input::TransportFailed => Step::end([Action::TransportFailed]),
-                Input::Timer(other) => self.unmoved(other),
+                Input::Timer(_) => Step::stay(self),
             },
             State::Proceeding => match input {
                 Input::Response(Class::Provisional) => Step::to(self, [Action::Pass]),
@@ -60,20 +47,15 @@ impl State {
                 }
                 Input::Timer(Timer::F) => Step::end([Action::TimedOut]),
                 Input::TransportFailed => Step::end([Action::TransportFailed]),
-                Input::Timer(other) => self.unmoved(other),
+                Input::Timer(_) => Step::stay(self),
             },
             State::Completed => match input {
-                Input::Response(Class::Provisional | Class::Success | Class::Failure) => Step::to(self, []),
+                Input::Response(Class::Provisional | Class::Success | Class::Failure) => Step::stay(self),
                 Input::Timer(Timer::K) => Step::end([]),
                 Input::TransportFailed => Step::end([]),
-                Input::Timer(other) => self.unmoved(other),
+                Input::Timer(_) => Step::stay(self),
             },
         }
-    }
-
-    /// A timer of another state: it was stopped when that state was left.
-    fn unmoved(self, _timer: Timer) -> Step<State> {
-        Step::to(self, [])
     }
 }
 

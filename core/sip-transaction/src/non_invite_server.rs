@@ -1,5 +1,6 @@
 //! The non-INVITE server transaction (RFC 3261 §17.2.2).
 
+use crate::input::ServerInput as Input;
 use crate::step::{Action, Class, Step, Terms};
 use crate::timer::Timer;
 
@@ -11,15 +12,6 @@ pub(crate) enum State {
     Proceeding,
     /// The user sent its final response.
     Completed,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Input {
-    /// The request again.
-    Again,
-    /// The user's response.
-    Respond(Class),
-    Timer(Timer),
 }
 
 impl State {
@@ -38,22 +30,23 @@ impl State {
     pub(crate) fn on(self, input: Input, terms: &Terms) -> Step<State> {
         match self {
             State::Trying => match input {
-                Input::Again => Step::to(self, []),
+                // §17.2.2: discarded.
+                Input::Again => Step::stay(self),
                 Input::Respond(Class::Provisional) => Step::to(State::Proceeding, [Action::Transmit]),
                 Input::Respond(Class::Success | Class::Failure) => completed(terms),
-                Input::Timer(_) => Step::to(self, []),
+                Input::Ack | Input::Timer(_) => Step::stay(self),
             },
             State::Proceeding => match input {
                 Input::Again => Step::to(self, [Action::Transmit]),
                 Input::Respond(Class::Provisional) => Step::to(self, [Action::Transmit]),
                 Input::Respond(Class::Success | Class::Failure) => completed(terms),
-                Input::Timer(_) => Step::to(self, []),
+                Input::Ack | Input::Timer(_) => Step::stay(self),
             },
             State::Completed => match input {
                 Input::Again => Step::to(self, [Action::Transmit]),
-                Input::Respond(Class::Provisional | Class::Success | Class::Failure) => Step::to(self, []),
+                Input::Respond(Class::Provisional | Class::Success | Class::Failure) => Step::stay(self),
                 Input::Timer(Timer::J) => Step::end([]),
-                Input::Timer(_) => Step::to(self, []),
+                Input::Ack | Input::Timer(_) => Step::stay(self),
             },
         }
     }

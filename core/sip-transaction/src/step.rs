@@ -43,6 +43,22 @@ impl<S> Step<S> {
         Step { next: Some(next), actions: actions.into_iter().collect() }
     }
 
+    /// Nothing changes: what came means nothing here, as a timer of a state that was left.
+    pub(crate) fn stay(state: S) -> Step<S> {
+        Step::to(state, [])
+    }
+
+    /// A client's first state (§17.1.1.2, §17.1.2.2): the request leaves, is repeated by the first timer where the
+    /// transport may lose it, and given up by the second.
+    pub(crate) fn opening(first: S, [repeats, gives_up]: [Timer; 2], terms: &Terms) -> Step<S> {
+        let ends = Action::Start(gives_up, terms.intervals.timeout());
+        let mut step = Step::to(first, [Action::Transmit, ends]);
+        if !terms.reliable {
+            step.actions.push(Action::Start(repeats, terms.intervals.t1));
+        }
+        step
+    }
+
     pub(crate) fn end(actions: impl IntoIterator<Item = Action>) -> Step<S> {
         Step { next: None, actions: actions.into_iter().collect() }
     }

@@ -1,6 +1,8 @@
 //! The table of all transactions: matching, timers, flows and queues around the four machines.
 
+mod arrivals;
 mod client;
+mod reply;
 mod server;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -12,12 +14,13 @@ use wakeline_sip_message::Message;
 
 use crate::config::Config;
 use crate::event::{Event, Gauges};
+use crate::input::{ClientInput, ServerInput};
 use crate::key::{ClientKey, Key, ServerKey, Slots};
 use crate::matching::{MatchKey, Matcher};
 use crate::step::{Step, Terms};
 use crate::timer::{Running, Timers};
-use client::{Client, ClientInput};
-use server::{Server, ServerInput};
+use client::Client;
+use server::Server;
 
 /// Characters of a branch behind the cookie: 100 bits.
 const BRANCH: usize = 20;
@@ -85,26 +88,9 @@ impl Transactions {
 
     /// A flow broke, or was closed: nothing more comes or goes on it.
     pub fn handle_flow_failed(&mut self, now: Time, flow: FlowId) {
-        let first = (flow, Key::Client(ClientKey(0)));
-        let last = (flow, Key::Server(ServerKey(u64::MAX)));
-        let concerned: Vec<Key> = self.by_flow.range(first..=last).map(|(_, key)| *key).collect();
-        for key in concerned {
+        for key in self.on_flow(flow) {
             match key {
                 Key::Client(key) => self.step_client(now, key, ClientInput::TransportFailed, None),
-                Key::Server(key) => self.lose_reply(flow, key),
-            }
-        }
-    }
-
-    /// We leave a flow for another one. What is under way on it may still end there; a request that came on it and is
-    /// repeated elsewhere is no merged one but the same once more (see [`Merged::Refuse`](crate::Merged::Refuse)).
-    pub fn leave_flow(&mut self, flow: FlowId) {
-        let first = (flow, Key::Server(ServerKey(0)));
-        let last = (flow, Key::Server(ServerKey(u64::MAX)));
-        let concerned: Vec<Key> = self.by_flow.range(first..=last).map(|(_, key)| *key).collect();
-        for key in concerned {
-            match key {
-                Key::Client(_) => {}
                 Key::Server(key) => self.lose_reply(flow, key),
             }
         }

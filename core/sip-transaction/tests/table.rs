@@ -2,138 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::wildcard_enum_match_arm)]
 
+mod bench;
+
 use std::time::Duration;
 
+use bench::*;
 use bytes::Bytes;
 use wakeline_clock::Time;
 use wakeline_entropy::Entropy;
-use wakeline_flow::{FlowId, FlowInfo, Transport};
+use wakeline_flow::{FlowId, Transport};
 use wakeline_sip_message::{Builder, Message, Method, Name};
 use wakeline_sip_transaction::*;
-
-fn flow(id: u64, transport: Transport) -> FlowInfo {
-    FlowInfo {
-        id: FlowId(id),
-        transport,
-        local: "10.0.0.1:5060".parse().unwrap(),
-        remote: "192.0.2.9:5070".parse().unwrap(),
-    }
-}
-
-const UDP: fn(u64) -> FlowInfo = |id| flow(id, Transport::Udp);
-const TCP: fn(u64) -> FlowInfo = |id| flow(id, Transport::Tcp);
-
-fn plain(method: Method, cseq: u32) -> Builder {
-    Builder::request(method.clone(), "sip:bob@example.net")
-        .header(Name::From, "<sip:alice@example.org>;tag=a1")
-        .header(Name::To, "<sip:bob@example.net>")
-        .header(Name::CallId, "c1@example.org")
-        .header(Name::CSeq, format!("{cseq} {method}"))
-}
-
-/// A request as a peer sends it.
-fn incoming(method: Method, branch: &str) -> Message {
-    plain(method, 1).header(Name::Via, format!("SIP/2.0/UDP 192.0.2.9:5070;branch={branch}")).build().unwrap()
-}
-
-struct Bench {
-    table: Transactions,
-    now: Time,
-    sent: Vec<(u64, FlowId, Message)>,
-    events: Vec<Event>,
-}
-
-impl Bench {
-    fn new(config: Config) -> Bench {
-        let table = Transactions::new(config, Entropy::from_number(11));
-        Bench { table, now: Time::ZERO, sent: Vec::new(), events: Vec::new() }
-    }
-
-    fn drain(&mut self) {
-        while let Some(transmit) = self.table.poll_transmit() {
-            let message = Message::parse(transmit.bytes).unwrap();
-            self.sent.push((self.now.as_millis(), transmit.flow, message));
-        }
-        while let Some(event) = self.table.poll_event() {
-            self.events.push(event);
-        }
-    }
-
-    fn send(&mut self, method: Method, on: FlowInfo) -> ClientKey {
-        let request = plain(method, 1).build().unwrap();
-        let key = self.table.send(self.now, request, &on, &SentBy::address(on.local)).unwrap();
-        self.drain();
-        key
-    }
-
-    fn receive(&mut self, on: FlowInfo, message: Message) {
-        self.table.handle_received(self.now, &on, message);
-        self.drain();
-    }
-
-    /// A response to what was sent first.
-    fn answer(&mut self, on: FlowInfo, code: u16, tag: &str) {
-        let mut response = Builder::response(&self.sent[0].2, code, "");
-        if !tag.is_empty() {
-            response = response.to_tag(tag);
-        }
-        self.receive(on, response.build().unwrap());
-    }
-
-    fn respond(&mut self, key: ServerKey, request: &Message, code: u16) -> Result<(), TransactionError> {
-        let response = Builder::response(request, code, "").to_tag("b1").build().unwrap();
-        let outcome = self.table.respond(self.now, key, response);
-        self.drain();
-        outcome
-    }
-
-    fn run_until(&mut self, end: u64) {
-        let end = Time::from_millis(end);
-        while let Some(due) = self.table.poll_timeout().filter(|due| *due <= end) {
-            self.now = self.now.max(due);
-            self.table.handle_timeout(self.now);
-            self.drain();
-        }
-        self.now = end;
-    }
-
-    fn times(&self, method: &Method) -> Vec<u64> {
-        let requests = self.sent.iter().filter(|(_, _, sent)| sent.is_request() && sent.method() == *method);
-        requests.map(|(at, _, _)| *at).collect()
-    }
-
-    fn statuses(&self) -> Vec<(u64, u16)> {
-        self.sent.iter().filter_map(|(at, _, sent)| Some((*at, sent.status()?))).collect()
-    }
-
-    fn told(&self) -> Vec<&'static str> {
-        let name = |event: &Event| match event {
-            Event::Request { .. } => "request",
-            Event::Ack { .. } => "ack",
-            Event::Cancelled { .. } => "cancelled",
-            Event::Response { .. } => "response",
-            Event::StrayResponse { .. } => "stray",
-            Event::TimedOut { .. } => "timed out",
-            Event::TransportFailed { .. } => "transport failed",
-            Event::FlowLost { .. } => "flow lost",
-            Event::AckTimedOut { .. } => "ack timed out",
-            Event::Terminated { .. } => "terminated",
-        };
-        self.events.iter().map(name).collect()
-    }
-
-    fn request(&mut self) -> (ServerKey, Message) {
-        match self.events.pop() {
-            Some(Event::Request { key, request, .. }) => (key, request),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn assert_empty(&self) {
-        assert_eq!(self.table.gauges(), Gauges::default());
-        assert!((0..9).all(|id| !self.table.is_flow_used(FlowId(id))));
-    }
-}
 
 #[test]
 fn timers_a_and_b_invite_on_udp_without_answer() {
@@ -390,31 +269,6 @@ fn cancel_after_the_200_is_answered_and_changes_nothing_and_of_nothing_is_481() 
 }
 
 #[test]
-fn merged_request_is_482_while_the_first_flow_lives_and_delivered_when_it_is_dead() {
-    let mut bench = Bench::new(Config::default());
-    bench.receive(UDP(1), incoming(Method::Invite, "z9hG4bK1"));
-    let (first, _) = bench.request();
-    bench.receive(UDP(2), incoming(Method::Invite, "z9hG4bK2"));
-    assert_eq!((bench.statuses(), bench.events.len()), (vec![(0, 482)], 0));
-    bench.receive(UDP(2), incoming(Method::Ack, "z9hG4bK2"));
-    assert!(bench.events.is_empty(), "its ACK is absorbed");
-    bench.table.handle_flow_failed(bench.now, FlowId(1));
-    bench.drain();
-    assert_eq!(bench.told(), ["flow lost"]);
-    bench.receive(UDP(3), incoming(Method::Invite, "z9hG4bK3"));
-    assert!(matches!(bench.events.last(), Some(Event::Request { merges: Some(key), .. }) if *key == first));
-}
-
-#[test]
-fn a_server_delivers_merged_requests_with_a_note() {
-    let mut bench = Bench::new(Config { trying: None, ..Config::server() });
-    bench.receive(UDP(1), incoming(Method::Invite, "z9hG4bK1"));
-    let (first, _) = bench.request();
-    bench.receive(UDP(2), incoming(Method::Invite, "z9hG4bK2"));
-    assert!(matches!(bench.events.last(), Some(Event::Request { merges: Some(key), .. }) if *key == first));
-}
-
-#[test]
 fn a_peer_of_rfc_2543_is_matched_by_everything_else() {
     let mut bench = Bench::new(Config::default());
     let old = |method| plain(method, 1).header(Name::Via, "SIP/2.0/UDP 192.0.2.9:5070").build().unwrap();
@@ -463,35 +317,6 @@ fn more_than_1300_bytes_need_a_flow_that_controls_congestion() {
     bench.assert_empty();
     assert!(bench.table.send(bench.now, request.clone(), &TCP(2), &by).is_ok());
     assert!(bench.table.send_of_any_size(bench.now, request, &UDP(1), &by).is_ok());
-}
-
-#[test]
-fn flow_fails_and_every_client_transaction_on_it_is_told_at_once() {
-    let mut bench = Bench::new(Config::default());
-    bench.send(Method::Invite, TCP(1));
-    bench.send(Method::Register, TCP(1));
-    bench.send(Method::Register, TCP(2));
-    bench.table.handle_flow_failed(bench.now, FlowId(1));
-    bench.drain();
-    let failed = ["transport failed", "terminated", "transport failed", "terminated"];
-    assert_eq!(bench.told(), failed);
-    assert_eq!(bench.table.gauges().client, 1);
-}
-
-#[test]
-fn flow_lost_under_an_invite_moves_to_another_and_repeats_the_last_response() {
-    let mut bench = Bench::new(Config::default());
-    bench.receive(TCP(1), incoming(Method::Invite, "z9hG4bK1"));
-    let (key, request) = bench.request();
-    bench.respond(key, &request, 180).unwrap();
-    bench.table.handle_flow_failed(bench.now, FlowId(1));
-    bench.drain();
-    assert_eq!((bench.told(), bench.table.reply_flow(key)), (vec!["flow lost"], None));
-    bench.table.move_to(key, &TCP(2)).unwrap();
-    bench.drain();
-    bench.respond(key, &request, 200).unwrap();
-    let places: Vec<u64> = bench.sent.iter().map(|(_, flow, _)| flow.0).collect();
-    assert_eq!(places, [1, 2, 2]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{BRANCH, Owner, Transactions, lifted};
 use crate::compose;
 use crate::config::{SentBy, TransactionError};
 use crate::event::Event;
+use crate::input::ClientInput;
 use crate::key::{ClientKey, Key};
 use crate::matching::MatchKey;
 use crate::step::{Action, Class};
@@ -50,31 +51,6 @@ pub(super) struct Client {
     pub(super) wish: Wish,
     pub(super) request: Message,
     pub(super) running: Running,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum ClientInput {
-    Response(Class),
-    Timer(Timer),
-    TransportFailed,
-}
-
-impl ClientInput {
-    pub(super) fn to_invite(self) -> invite_client::Input {
-        match self {
-            ClientInput::Response(class) => invite_client::Input::Response(class),
-            ClientInput::Timer(timer) => invite_client::Input::Timer(timer),
-            ClientInput::TransportFailed => invite_client::Input::TransportFailed,
-        }
-    }
-
-    pub(super) fn to_other(self) -> non_invite_client::Input {
-        match self {
-            ClientInput::Response(class) => non_invite_client::Input::Response(class),
-            ClientInput::Timer(timer) => non_invite_client::Input::Timer(timer),
-            ClientInput::TransportFailed => non_invite_client::Input::TransportFailed,
-        }
-    }
 }
 
 impl Transactions {
@@ -263,10 +239,8 @@ impl Transactions {
         let Some(client) = self.clients.get(key.0) else { return };
         let terms = self.terms(&client.flow);
         let step = match client.machine {
-            ClientMachine::Invite(state) => {
-                lifted(state.on(input.to_invite(), &terms), ClientMachine::Invite)
-            }
-            ClientMachine::Other(state) => lifted(state.on(input.to_other(), &terms), ClientMachine::Other),
+            ClientMachine::Invite(state) => lifted(state.on(input, &terms), ClientMachine::Invite),
+            ClientMachine::Other(state) => lifted(state.on(input, &terms), ClientMachine::Other),
         };
         if let (Some(next), Some(client)) = (step.next, self.clients.get_mut(key.0)) {
             client.machine = next;
