@@ -131,7 +131,9 @@ pub(crate) enum Waking {
         /// Until when the device is waited for.
         until: Time,
     },
-    /// Nothing more is to be pushed: it came, it failed, or it is over.
+    /// It was not asked for and will not be: the device has spoken.
+    Spared,
+    /// It was asked for, and nothing more is to be pushed: the device came, the push failed, or the call is over.
     Over,
 }
 

@@ -159,12 +159,16 @@ impl Registrar {
 
     /// No more pushes for a branch.
     pub(crate) fn stop_push(&mut self, branch: &mut Branch) {
-        if let Waking::Asked { key, .. } = branch.waking
-            && self.pushes.remove(&key).is_some()
-        {
-            self.outputs.push_back(Output::CancelPush(key));
-        }
-        branch.waking = Waking::Over;
+        branch.waking = match branch.waking {
+            Waking::No | Waking::Spared => Waking::Spared,
+            Waking::Asked { key, .. } => {
+                if self.pushes.remove(&key).is_some() {
+                    self.outputs.push_back(Output::CancelPush(key));
+                }
+                Waking::Over
+            }
+            Waking::Over => Waking::Over,
+        };
     }
 
     /// A device has registered and got its 200: what is held for it leaves, once, on its new flow.
@@ -281,7 +285,8 @@ impl Registrar {
             Waking::Asked { until, .. } if heard < Heard::Ringing && until > now => {
                 context.branches[place].step = Step::Held { until };
             }
-            Waking::No => self.hold(now, id, context, place),
+            // Nothing has been shown yet by a push, so there is nothing to show twice.
+            Waking::No | Waking::Spared => self.hold(now, id, context, place),
             Waking::Asked { .. } | Waking::Over if fcm && self.config.timers.wake > Duration::ZERO => {
                 self.stop_push(&mut context.branches[place]);
                 self.hold(now, id, context, place);

@@ -7,7 +7,7 @@ use wakeline_sip_message::{Message, Name};
 use wakeline_sip_transaction::{ClientKey, Key, ServerKey};
 
 use crate::binding::{Client, Device};
-use crate::context::{Context, ContextId, Heard, Kind, Phase, Step, Waking};
+use crate::context::{Branch, Context, ContextId, Heard, Kind, Phase, Step, Waking};
 use crate::deadline::Due;
 use crate::forward::towards_caller;
 use crate::hold::Lost;
@@ -252,8 +252,10 @@ impl Registrar {
         }
         // Only a call that somebody does not know of, or was woken for, needs memory: a push may come late, to a process
         // that knows nothing of what the one before it did.
-        if context.branches.iter().all(|branch| known.contains(&branch.device) && branch.waking == Waking::No)
-        {
+        let needs_none = |branch: &Branch| {
+            known.contains(&branch.device) && matches!(branch.waking, Waking::No | Waking::Spared)
+        };
+        if context.branches.iter().all(needs_none) {
             return;
         }
         let invite = if expected.is_empty() { None } else { context.request.clone() };

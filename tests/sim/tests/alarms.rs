@@ -34,6 +34,16 @@ fn cancelled(asleep: bool, broken: Option<Broken>) -> Vec<String> {
     world.finish()
 }
 
+/// A call is made and answered by a phone that sleeps or not.
+fn answered(asleep: bool, broken: Option<Broken>) -> Vec<String> {
+    let mut world = world(asleep);
+    world.broken = broken;
+    world.phones[1].answers_after = Some(S);
+    world.wish(0, Command::Dial { account: Default::default(), to: "sip:mia@sim.example".into() });
+    world.run(20 * S);
+    world.finish()
+}
+
 /// A call is made and declined.
 fn declined(broken: Option<Broken>) -> Vec<String> {
     let mut world = world(false);
@@ -54,6 +64,8 @@ fn without_a_fault_no_rule_is_broken() {
     assert_eq!(cancelled(true, None), Vec::<String>::new());
     assert_eq!(cancelled(false, None), Vec::<String>::new());
     assert_eq!(declined(None), Vec::<String>::new());
+    assert_eq!(answered(true, None), Vec::<String>::new());
+    assert_eq!(answered(false, None), Vec::<String>::new());
 }
 
 #[test]
@@ -103,6 +115,16 @@ fn a_second_final_response_is_seen() {
 }
 
 #[test]
+fn an_answered_call_that_does_not_connect_is_seen() {
+    for asleep in [true, false] {
+        alarm(
+            &answered(asleep, Some(Broken::LosesAnswer(1))),
+            "phone 1 answered a call that did not connect",
+        );
+    }
+}
+
+#[test]
 fn a_second_branch_to_one_device_is_seen() {
     alarm(&declined(Some(Broken::ForksTwice)), "two live branches to one device");
 }
@@ -121,5 +143,5 @@ fn what_is_left_over_is_seen() {
 
 #[test]
 fn timers_that_nobody_serves_are_seen() {
-    alarm(&declined(Some(Broken::NoTimers)), "time stands still");
+    alarm(&cancelled(true, Some(Broken::NoTimers)), "time stands still");
 }
