@@ -74,7 +74,7 @@ pub struct UserAgent {
     pub(crate) push: Option<PushParameters>,
     pub(crate) audio_granted: bool,
     pub(crate) flows: Flows,
-    /// Flows that no binding wants any more, and the calls that were being set up there.
+    /// Flows that no binding wants any more, and the calls that were being set up when they were left.
     pub(crate) left_flows: BTreeMap<FlowId, Vec<CallId>>,
     pub(crate) resolver: Resolver,
     remembered_addresses: String,

@@ -40,7 +40,7 @@ impl UserAgent {
                     self.send_digits(id, &digits);
                 }
             }
-            Told::Settled => {}
+            Told::Settled => self.follow_binding(id),
             Told::Changed { hold } => {
                 if let Some(call) = self.calls.get_mut(&id) {
                     call.on_hold = hold;

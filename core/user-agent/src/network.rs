@@ -189,6 +189,7 @@ impl UserAgent {
     /// Closes a flow on purpose.
     pub(crate) fn close_flow(&mut self, flow: FlowId) {
         if self.flows.closed(flow) {
+            self.transactions.handle_flow_closed(flow);
             self.put(Output::Close(flow));
             for job in self.delivery.flow_settled(flow) {
                 self.undeliverable(job);

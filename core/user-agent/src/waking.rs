@@ -238,9 +238,11 @@ impl UserAgent {
 
     /// A binding has done with a flow. Calls go along to its new one: an INVITE that is repeated there is the one that
     /// rings (row 13). A call that is being dialled stays, because its answer comes where it was asked; and what is under
-    /// way on the flow may still end there.
+    /// way on the flow may still end there: its responses, with their repetitions, go where their requests came
+    /// (RFC 3261 §18.2.2).
     pub(crate) fn leave_flow(&mut self, account: AccountId, flow: FlowId) {
-        let Some(old) = self.flows.info(flow).filter(|_| !self.calls.is_empty()) else {
+        let owes = !self.calls.is_empty() || self.transactions.owes_answers_on(flow);
+        let Some(old) = self.flows.info(flow).filter(|_| owes) else {
             return self.close_flow(flow);
         };
         let new = self.line(account).and_then(|line| line.registration.flow()).filter(|new| new.id != flow);
@@ -266,8 +268,12 @@ impl UserAgent {
 
     /// Closes flows that nobody uses any more; true when there was one.
     pub(crate) fn close_left_flows(&mut self) -> bool {
+        // An incoming call that is answered has moved: only the repetitions of its 2xx stay, and they are transactions.
+        let needs = |flow: FlowId, id: &CallId| {
+            self.calls.get(id).is_some_and(|call| call.answered.is_none() || call.flow == Some(flow))
+        };
         let used = |(flow, waiting): &(&FlowId, &Vec<CallId>)| {
-            self.transactions.is_flow_used(**flow) || waiting.iter().any(|id| self.calls.contains_key(id))
+            self.transactions.is_flow_used(**flow) || waiting.iter().any(|id| needs(**flow, id))
         };
         let unused: Vec<FlowId> =
             self.left_flows.iter().filter(|left| !used(left)).map(|(flow, _)| *flow).collect();
@@ -288,6 +294,21 @@ impl UserAgent {
                 session.moved(now, contact.clone());
             }
         }
+    }
+
+    /// A call that was dialled on a flow which we have left since is answered: it moves to the one that is bound (RFC 3261
+    /// §14.1).
+    pub(crate) fn follow_binding(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let account = call.account;
+        if !call.flow.is_some_and(|flow| self.left_flows.contains_key(&flow)) {
+            return;
+        }
+        let Some(bound) = self.line(account).and_then(|line| line.registration.flow()) else { return };
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.flow = None;
+        }
+        self.move_calls(account, &bound);
     }
 
     /// The last call ended: a phone that was woken for it may sleep again when its shell says so.

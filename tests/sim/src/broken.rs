@@ -27,6 +27,8 @@ pub enum Broken {
     EndsTwice(usize),
     /// This phone keeps its calls: it neither hears BYE nor hangs up.
     KeepsCalls(usize),
+    /// This phone's answers to calls do not leave.
+    LosesAnswer(usize),
     /// This phone's 180 carries its push token.
     LeaksToken(usize),
     /// The gateway keeps final responses to INVITEs back.
@@ -45,6 +47,11 @@ pub enum Broken {
 fn is_final(bytes: &[u8]) -> bool {
     sniff::status(bytes).is_some_and(|code| code >= 200)
         && sniff::header(bytes, "CSeq").is_some_and(|cseq| cseq.ends_with("INVITE"))
+}
+
+/// Whether it is a 2xx to an INVITE.
+fn is_answer(bytes: &[u8]) -> bool {
+    is_final(bytes) && sniff::status(bytes).is_some_and(|code| code < 300)
 }
 
 impl World {
@@ -86,6 +93,7 @@ impl World {
                 }
                 None
             }
+            Some(Broken::LosesAnswer(other)) if other == phone && is_answer(&bytes) => None,
             Some(Broken::LeaksToken(other)) if other == phone && bytes.starts_with(b"SIP/2.0 180") => {
                 let text = String::from_utf8_lossy(&bytes);
                 Some(text.replacen("\r\n", "\r\nX-Device: token-of-mia-0\r\n", 1).into())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wakeline_flow::{FlowId, FlowInfo, Received, Transport};
 use wakeline_push::WakeId;
-use wakeline_user_agent::{CallPhase, Command, Event, FlowFailure, Input, Output};
+use wakeline_user_agent::{CallPhase, Command, Direction, Event, FlowFailure, Input, Output};
 
 use crate::network::{End, Link, LinkState};
 use crate::phone::{Life, Pace, Reach, media};
@@ -78,6 +78,7 @@ impl World {
                 self.links[link].state = LinkState::Silent;
             }
         }
+        self.watch.answers.disturbed(self.now, Some(phone));
         self.phones[phone].life = Life::Killed;
         self.phones[phone].pace = Pace::Runs;
         self.waiting.remove(&phone);
@@ -86,6 +87,7 @@ impl World {
 
     /// The flows of a phone fall silent: nobody is told.
     pub fn silence(&mut self, phone: usize) {
+        self.watch.answers.disturbed(self.now, Some(phone));
         for link in self.links_of(phone) {
             self.links[link].state = LinkState::Silent;
         }
@@ -93,6 +95,7 @@ impl World {
 
     /// The NAT forgets a phone: datagrams come from another port from now on, streams fall silent.
     pub fn rebind(&mut self, phone: usize) {
+        self.watch.answers.disturbed(self.now, Some(phone));
         for link in self.links_of(phone) {
             if self.links[link].transport.is_reliable() {
                 self.links[link].state = LinkState::Silent;
@@ -128,6 +131,7 @@ impl World {
         }
         self.phones[phone].pace = Pace::Runs;
         self.watch.thawed(self.now, phone);
+        self.watch.answers.disturbed(self.now, Some(phone));
         if self.phones[phone].reach == Reach::Online {
             self.watch.summonses.expected(self.now, phone);
         }
@@ -279,6 +283,13 @@ impl World {
                 self.check_soon();
             }
         }
+        if let Event::CallChanged(call) = &event
+            && let (CallPhase::Established, Direction::Incoming, Some(wake)) =
+                (call.phase, call.direction, call.wake_id)
+            && self.weather.loss == 0
+        {
+            self.watch.answers.answered(now, phone, wake, self.weather.longest());
+        }
         if let (Event::Rings(snapshot), Some(after)) = (&event, self.phones[phone].answers_after) {
             let command = Command::Answer { call: snapshot.call };
             self.after(after, Happening::Wish(phone, command));
@@ -397,7 +408,7 @@ impl World {
             let Some(snapshot) = self.snapshot(phone) else { continue };
             let alerts = snapshot.calls.iter().filter(|call| {
                 matches!(call.phase, CallPhase::Ringing | CallPhase::Announced)
-                    && call.direction == wakeline_user_agent::Direction::Incoming
+                    && call.direction == Direction::Incoming
             });
             for (call, wake) in alerts.filter_map(|call| Some((call.call, call.wake_id?))).collect::<Vec<_>>()
             {

@@ -242,6 +242,7 @@ impl World {
     pub(crate) fn restart_gateway(&mut self) {
         let (now, wall, seed) = (self.now, self.wall(), seed_of(&mut self.entropy));
         self.watch.gateway_restarted();
+        self.watch.answers.disturbed(now, None);
         self.gateway.restart(seed, now, wall);
         for link in 0..self.links.len() {
             if self.links[link].transport.is_reliable() {

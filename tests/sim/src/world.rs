@@ -310,6 +310,7 @@ impl World {
             }
             Happening::Freeze(phone) => {
                 self.phones[phone].pace = Pace::Frozen;
+                self.watch.answers.disturbed(self.now, Some(phone));
                 self.watch.summonses.excused(phone);
             }
             Happening::Thaw(phone) => self.thaw(phone),

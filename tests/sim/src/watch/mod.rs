@@ -5,10 +5,12 @@
 //! - exactly one final response to every INVITE (`finals`), one live branch per device and call;
 //! - no push parameter outside of REGISTER ([`Watch::left`]);
 //! - a REGISTER within 5 s of a push (`summons`);
+//! - an answered call connects: its 2xx is acknowledged where the network delivers (`answers`);
 //! - every call of a phone ends, once, and is not spoken of afterwards.
 //!
 //! What is left in the tables at the end is looked at by the world itself. `tests/alarms.rs` breaks each rule on purpose.
 
+mod answers;
 mod finals;
 mod summons;
 
@@ -23,6 +25,7 @@ use wakeline_user_agent::{CallId, EndedCall, Event};
 use crate::network::End;
 use crate::sniff;
 
+use answers::Answers;
 use finals::Finals;
 use summons::Summonses;
 
@@ -55,6 +58,7 @@ pub(crate) struct Watch {
     pub(crate) violations: Vec<String>,
     pub(crate) finals: Finals,
     pub(crate) summonses: Summonses,
+    pub(crate) answers: Answers,
     calls: BTreeMap<(usize, CallId), CallSeen>,
     rings: BTreeMap<(usize, u32, WakeId), u32>,
     /// On which link the latest INVITE of a wake reached a phone.
@@ -82,8 +86,15 @@ impl Watch {
 
     /// Bytes left, whether they arrive or not.
     pub(crate) fn left(&mut self, now: Time, end: End, to_gateway: bool, bytes: &[u8]) {
-        if to_gateway && let End::Phone(phone, _) = end {
-            self.summonses.sent(phone, bytes);
+        if to_gateway {
+            let caller = match end {
+                End::Phone(phone, _) => Some(phone),
+                End::Script(_) => None,
+            };
+            self.answers.sent(now, caller, bytes);
+            if let Some(phone) = caller {
+                self.summonses.sent(phone, bytes);
+            }
         }
         let of_register = bytes.starts_with(b"REGISTER ")
             || sniff::status(bytes).is_some()
@@ -114,6 +125,7 @@ impl Watch {
     /// A phone got something; true when it knows from now on which calls are over.
     pub(crate) fn reached_phone(&mut self, now: Time, phone: usize, link: usize, bytes: &[u8]) -> bool {
         self.summonses.got(phone, bytes);
+        self.answers.reached(phone, bytes);
         if let Some(wake) = wake_of(bytes) {
             self.invited.insert((phone, wake), link);
         }
@@ -135,6 +147,7 @@ impl Watch {
     /// A phone's process is gone with all its calls.
     pub(crate) fn killed(&mut self, phone: usize) {
         self.summonses.killed(phone);
+        self.answers.killed(phone);
         self.calls.retain(|(whose, _), _| *whose != phone);
         self.registered.remove(&phone);
     }
@@ -189,6 +202,9 @@ impl Watch {
                 let seen = self.calls.entry((phone, ended.last.call)).or_default();
                 if seen.ended.replace(Box::new(ended.clone())).is_some() {
                     self.violated(now, format!("phone {phone} ends {:?} twice", ended.last.call));
+                }
+                if let Some(wake) = ended.last.wake_id {
+                    self.answers.ended(phone, wake);
                 }
                 false
             }
@@ -281,6 +297,9 @@ impl Watch {
     pub(crate) fn tick(&mut self, now: Time) {
         for phone in self.summonses.late(now) {
             self.violated(now, format!("phone {phone} took a push and did not register within 5 s"));
+        }
+        for phone in self.answers.late(now) {
+            self.violated(now, format!("phone {phone} answered a call that did not connect"));
         }
     }
 
