@@ -22,6 +22,7 @@ Examples:
   wakeline phone --serveraddress sip.example.org --username mia --password secret --transport 2
   wakeline call sip:bob@example.org --config account.conf --play hello.wav --record answer.wav --seconds 10
   wakeline gateway --config gateway.toml
+  wakeline doctor --config gateway.toml
   wakeline demo
 
 Every webphone parameter is a flag of phone and call: --<parameter> value. In the environment: WP_<PARAMETER>.
@@ -44,6 +45,9 @@ pub(crate) enum Task {
     /// The push gateway: SIP registrar and edge that holds calls and wakes phones
     #[command(after_help = GATEWAY_HELP)]
     Gateway(GatewayFlags),
+    /// Examines an installation hop by hop, and names the cure of what is broken
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorFlags),
     /// A phone that is not running is woken by a push and takes a real call, on this machine
     Demo(DemoFlags),
 }
@@ -76,6 +80,17 @@ Without a file it serves this machine only, forgets everything when it ends, and
 mia and ben, whose passwords it prints. `wakeline gateway --example` prints a file with every key.
 
 Exit codes: 0 ended by a signal, 1 failed, 2 wrong configuration.";
+
+const DOCTOR_HELP: &str = "\
+Run it on the gateway's machine while the gateway runs. It looks at the file, the store, names, ports, certificates,
+the push services' opinion of the keys and the gateway's own view, and makes a call to a fake phone that sleeps. The
+push of that call goes to the first canary's token: one of your own devices, which does not ring.
+
+Exit codes: 0 nothing is broken, 1 something is, 2 wrong command line or configuration.
+
+Examples:
+  wakeline doctor --config gateway.toml
+  wakeline doctor --self-test";
 
 /// Where accounts come from.
 #[derive(Args, Debug, Default, Clone)]
@@ -169,6 +184,32 @@ pub(crate) struct GatewayFlags {
     /// Prints a file with every key, its default and its meaning
     #[arg(long)]
     pub(crate) example: bool,
+}
+
+/// `wakeline doctor`.
+#[derive(Args, Debug, Default, Clone)]
+pub(crate) struct DoctorFlags {
+    /// The gateway's file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The account of the test call; without it, the first of the file that has a password and no devices
+    #[arg(long, value_name = "USER", requires = "password")]
+    pub(crate) user: Option<String>,
+    /// Its password
+    #[arg(long, value_name = "PASSWORD", env = "WAKELINE_DOCTOR_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<String>,
+    /// The token that the test call's push goes to; without it, the first canary's
+    #[arg(long, value_name = "PROVIDER:PARAM:PRID")]
+    pub(crate) push_token: Option<String>,
+    /// PEM file of authorities to trust beside the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Starts a gateway and a push service's stand-in on loopback, and examines them
+    #[arg(long, conflicts_with_all = ["config", "user", "password", "push_token", "ca"])]
+    pub(crate) self_test: bool,
+    /// The findings and the test call's trace as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `wakeline demo`.

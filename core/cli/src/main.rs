@@ -1,4 +1,4 @@
-//! The wakeline program: phone, call, gateway, demo.
+//! The wakeline program: phone, call, gateway, doctor, demo.
 //!
 //! In: a command line, the environment, files. Out: a phone for people (terminal), for programs (JSON lines) or for one
 //! call; the push gateway; the demonstration of a push-woken call. What the parts do is decided in `engine` and
@@ -13,6 +13,7 @@ mod arguments;
 mod call;
 mod control;
 mod demo;
+mod doctor;
 mod exit;
 mod gateway;
 mod log;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Task::Phone(flags) => phone::run(&flags, &arguments.parameters, started),
         Task::Call(flags) => call::run(&flags, &arguments.parameters),
         Task::Gateway(flags) => gateway::run(&flags),
+        Task::Doctor(flags) => doctor::run(&flags),
         Task::Demo(flags) => demo::run(&flags),
     };
     exit.unwrap_or_else(|error| {

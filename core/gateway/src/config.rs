@@ -396,6 +396,17 @@ impl Config {
         Ok(config)
     }
 
+    /// Looks for what means nothing, as a start would.
+    ///
+    /// # Errors
+    /// The first fault, by the name of its key.
+    pub fn faults(&self) -> Result<(), ConfigError> {
+        self.for_registrar(Secret::from("none"))?;
+        self.accounts()?;
+        self.admin_access()?;
+        self.provision.check(!self.store.path.as_os_str().is_empty())
+    }
+
     /// Who may see the administrator's view, checked: without a token it stays on this machine.
     pub(crate) fn admin_access(&self) -> Result<Access, ConfigError> {
         const SHORTEST: usize = 16;

@@ -12,6 +12,7 @@
 mod addresses;
 mod admin;
 pub mod config;
+pub mod doctor;
 mod edge;
 mod gateway;
 mod provision;

@@ -225,7 +225,7 @@ impl Dispatcher {
 
 /// Which of a device's tokens is pushed to: a call rings by the VoIP token if there is one; anything else never goes to
 /// it, because its push rings whatever it says.
-pub(super) fn target_for(targets: Vec<PushTarget>, purpose: Purpose) -> Option<PushTarget> {
+pub(crate) fn target_for(targets: Vec<PushTarget>, purpose: Purpose) -> Option<PushTarget> {
     let is_voip = |target: &PushTarget| match target {
         PushTarget::Apns { service: Service::Voip, .. } => true,
         PushTarget::Apns { service: Service::Remote, .. }

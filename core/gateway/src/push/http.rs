@@ -77,7 +77,7 @@ where
 }
 
 /// A client for one address that the operator names, HTTP/2 or HTTP/1.1.
-pub(super) fn client_for_one(trust: &Trust) -> Result<reqwest::Client, SetupError> {
+pub(crate) fn client_for_one(trust: &Trust) -> Result<reqwest::Client, SetupError> {
     Ok(builder(tls(trust, &[b"h2", b"http/1.1"])?).pool_idle_timeout(Duration::from_secs(120)).build()?)
 }
 

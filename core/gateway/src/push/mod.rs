@@ -30,6 +30,7 @@ pub use es256::SigningKey;
 pub use fcm::{FcmSender, FcmSetup};
 pub use hook::{HookSender, HookSetup};
 pub use http::Trust;
+pub(crate) use http::client_for_one;
 pub use outcome::{Outcome, Verdict};
 pub use push_address::{AllowedHosts, Lookup};
 pub use service_account::ServiceAccount;

@@ -21,6 +21,18 @@ pub enum Lookup {
     Table(BTreeMap<String, Vec<IpAddr>>),
 }
 
+impl Lookup {
+    /// The addresses of a name; none when there is no such name.
+    pub(crate) async fn addresses(&self, host: &str) -> std::io::Result<Vec<IpAddr>> {
+        match self {
+            Lookup::System => {
+                Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
+            }
+            Lookup::Table(table) => Ok(table.get(host).cloned().unwrap_or_default()),
+        }
+    }
+}
+
 /// Who may be pushed to.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedHosts {
@@ -96,12 +108,7 @@ impl Resolve for Guard {
         let host = name.as_str().to_owned();
         let (named, lookup) = (self.allowed.names(&host, None), self.lookup.clone());
         Box::pin(async move {
-            let found: Vec<IpAddr> = match lookup {
-                Lookup::System => {
-                    tokio::net::lookup_host((host.as_str(), 0)).await?.map(|address| address.ip()).collect()
-                }
-                Lookup::Table(table) => table.get(&host).cloned().unwrap_or_default(),
-            };
+            let found = lookup.addresses(&host).await?;
             let some = !found.is_empty();
             let mut good: Vec<SocketAddr> = found
                 .into_iter()

@@ -193,25 +193,25 @@ impl Push {
 }
 
 impl Fcm {
-    pub(super) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         !self.service_accounts.is_empty()
     }
 }
 
 impl Apns {
-    pub(super) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         !self.key_file.as_os_str().is_empty()
     }
 }
 
 impl WebPush {
-    pub(super) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         !self.key_file.as_os_str().is_empty()
     }
 }
 
 impl Hook {
-    pub(super) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         !self.url.is_empty()
     }
 }

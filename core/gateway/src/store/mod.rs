@@ -9,7 +9,7 @@ pub mod record;
 mod sqlite;
 
 pub use keeper::{Health, Keeper};
-pub use sqlite::Sqlite;
+pub use sqlite::{Sqlite, inspect};
 
 use wakeline_clock::WallTime;
 

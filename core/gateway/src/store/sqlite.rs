@@ -180,6 +180,29 @@ const fn name(table: Table) -> &'static str {
     }
 }
 
+/// Looks at a store's file without changing it: whether it is sound, and how many rows it has.
+///
+/// # Errors
+/// When it cannot be read, or is damaged.
+pub fn inspect(path: &Path) -> Result<u64, StoreError> {
+    let store = Sqlite { path: path.to_owned(), connection: None };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| store.why(&error))?;
+    let look = || -> rusqlite::Result<(String, u64)> {
+        connection.busy_timeout(Duration::from_secs(5))?;
+        let verdict = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        let mut rows = 0;
+        for table in Table::ALL {
+            // A file of an older version lacks a table; the next start adds it.
+            let sql = format!("SELECT count(*) FROM {}", name(table));
+            rows += connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap_or(0).cast_unsigned();
+        }
+        Ok((verdict, rows))
+    };
+    let (verdict, rows) = look().map_err(|error| store.why(&error))?;
+    if verdict == "ok" { Ok(rows) } else { Err(StoreError::Damaged { place: store.place(), why: verdict }) }
+}
+
 impl Store for Sqlite {
     fn load(&mut self, table: Table, now: WallTime) -> Result<Vec<Row>, StoreError> {
         let place = self.place();
