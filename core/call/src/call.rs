@@ -134,6 +134,15 @@ impl Call {
         let cx = Context::new(config, contact, entropy, Draft::new(Direction::Incoming, now));
         let mut call = Call { cx, state: State::Incoming(Box::new(Incoming::announced(Time::NEVER))) };
         call.handle_request(now, key, flow, invite);
+        // A request within some dialog begins no call: it has got its 481, and nothing else would ever come.
+        if let State::Incoming(incoming) = &call.state
+            && incoming.deadline() == Some(Time::NEVER)
+        {
+            let reason =
+                EndReason::Rejected { code: 481, reason: wakeline_sip_message::reason::usual(481).into() };
+            let next = end(now, &mut call.cx, reason, Some(481), false);
+            call.go(Some(next));
+        }
         call
     }
 

@@ -4,7 +4,7 @@ use wakeline_clock::Time;
 use wakeline_flow::{FlowId, FlowInfo};
 use wakeline_push::{PushParameters, WakeId};
 
-use crate::event::{Cause, HopChoice, OtherHops, Output, PushStatus};
+use crate::event::{Cause, OtherHops, PushStatus};
 use crate::memory::OutboundSupport;
 use crate::recovery::Urgency;
 use crate::registration::Registration;
@@ -347,14 +347,7 @@ impl Registration {
                 }
             }
             State::Waiting { at, .. } if *at <= now => self.open(now, self.bind_goal()),
-            State::Opening(_) => {
-                if self.another_flow_at().is_some_and(|at| at <= now)
-                    && let Opener::Asked { flows, .. } = self.opener
-                {
-                    self.opener = Opener::Asked { flows: flows + 1, since: now };
-                    self.outputs.push_back(Output::OpenFlow { hop: HopChoice::Best });
-                }
-            }
+            State::Opening(_) => self.ask_another_flow(now),
             State::Asking(asking) if self.hop_deadline(asking).is_some_and(|due| due <= now) => {
                 self.unanswered(now, Cause::TimedOut);
             }

@@ -203,11 +203,24 @@ impl Registration {
     }
 
     pub(crate) fn open_to(&mut self, now: Time, goal: Goal, hop: HopChoice) {
-        // What is being opened serves the newest goal.
-        if self.opener == Opener::Rests {
-            self.opener = Opener::Asked { flows: 1, since: now };
-            self.outputs.push_back(Output::OpenFlow { hop });
-        }
         self.state = State::Opening(goal);
+        match self.opener {
+            Opener::Rests => {
+                self.opener = Opener::Asked { flows: 1, since: now };
+                self.outputs.push_back(Output::OpenFlow { hop });
+            }
+            // What is being opened serves the newest goal, unless it has been for too long.
+            Opener::Asked { .. } => self.ask_another_flow(now),
+        }
+    }
+
+    /// Asks for one more flow if it is time to.
+    pub(crate) fn ask_another_flow(&mut self, now: Time) {
+        if self.another_flow_at().is_some_and(|at| at <= now)
+            && let Opener::Asked { flows, .. } = self.opener
+        {
+            self.opener = Opener::Asked { flows: flows + 1, since: now };
+            self.outputs.push_back(Output::OpenFlow { hop: HopChoice::Best });
+        }
     }
 }

@@ -40,9 +40,9 @@ fn payload(text: &str) {
         let data = payload.to_data();
         let pairs = data.iter().map(|(name, value)| (*name, value.as_str()));
         assert_eq!(Payload::from_data(pairs).map(|one| one.wake_id()), Ok(payload.wake_id()));
-        if let Some(envelope) = payload.envelope.as_ref().filter(|envelope| envelope.expose().len() > 8) {
-            assert!(!format!("{payload:?}").contains(envelope.expose()), "S23");
-        }
+        let other =
+            Payload { envelope: payload.envelope.as_ref().map(|_| "another".into()), ..payload.clone() };
+        assert_eq!(format!("{payload:?}"), format!("{other:?}"), "S23");
     }
     let _ = Payload::from_data(text.lines().filter_map(|line| line.split_once('=')));
 }
@@ -62,10 +62,9 @@ fn parameters(text: &str) {
     }
     found.extend(PushParameters::read_x_mpush(text));
     for parameters in found {
-        let prid = parameters.prid.expose();
-        if prid.len() > 12 {
-            assert!(!format!("{parameters:?}").contains(prid), "S23: {parameters:?}");
-        }
+        // Shown is the same whatever the token: looking for its text would find what stands elsewhere by chance.
+        let other = PushParameters { prid: "another".into(), ..parameters.clone() };
+        assert_eq!(format!("{parameters:?}"), format!("{other:?}"), "S23");
         let _ = parameters.targets();
         for mode in [PushMode::Rfc8599, PushMode::Linphone, PushMode::Xmpush, PushMode::None] {
             let written = parameters.write(mode);
