@@ -324,6 +324,7 @@ impl Call {
             (State::Outgoing(outgoing), _) => outgoing.answered(now, cx, answer),
             // Repeated while our media still works on the ACK.
             (State::Established(call), Answer::Response(response)) if call.owes_ack_to(response) => None,
+            (State::Ended(ended), Answer::Response(_)) if now >= ended.forks_until => None,
             (_, Answer::Response(response)) => {
                 self.fork_lost(now, response);
                 None

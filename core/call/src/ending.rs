@@ -32,6 +32,9 @@ enum Step {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) dialog: Option<Dialog>,
+    /// Until when one more fork's 2xx is expected (RFC 3261 §13.2.2.4): 64 × T1 after the last request of ours could be
+    /// answered. A far end that goes on for ever keeps nothing alive here (class S14).
+    pub(crate) forks_until: Time,
 }
 
 /// Ends a call without anything to wait for.
@@ -46,7 +49,8 @@ pub(crate) fn over(now: Time, cx: &mut Context, dialog: Option<Dialog>) -> State
     if let Some(record) = cx.record.close(now) {
         cx.emit(Event::Ended(record));
     }
-    State::Ended(Box::new(Ended { dialog }))
+    let forks_until = now + cx.config.patience() * 2;
+    State::Ended(Box::new(Ended { dialog, forks_until }))
 }
 
 /// Sends BYE and waits for its answer. The verdict has been recorded.

@@ -15,6 +15,7 @@ use wakeline_sip_transaction::{ServerKey, Transactions};
 use crate::account::{AccountError, Identity};
 use crate::delivery::{Delivery, Job};
 use crate::event::{Event, Problem};
+use crate::farewell::Farewell;
 use crate::flows::Flows;
 use crate::line::Line;
 use crate::output::{Input, MediaRequest, Output};
@@ -48,15 +49,6 @@ pub(crate) enum Life {
 
 /// Under this key the addresses are remembered that names led to (fault F5: the DNS may be gone tomorrow).
 const GOOD_HOPS: &str = "addresses";
-
-/// A call that is over and still acknowledges what comes late (RFC 3261 §13.3.1.4).
-pub(crate) struct Farewell {
-    pub(crate) account: AccountId,
-    pub(crate) flow: Option<FlowId>,
-    pub(crate) session: Box<wakeline_call::Call>,
-    /// Whatever it still waits for: it is forgotten then (class S14). Twice 64 × T1 is longer than any of its duties.
-    pub(crate) until: Time,
-}
 
 /// The phone. See the crate's head for the run loop.
 pub struct UserAgent {
@@ -189,8 +181,7 @@ impl UserAgent {
             next = earliest(next, call.forward_at.as_ref().map(|(at, _)| *at));
         }
         for farewell in self.farewells.values() {
-            next = earliest(next, farewell.session.poll_timeout());
-            next = earliest(next, Some(farewell.until));
+            next = earliest(next, farewell.poll_timeout());
         }
         next
     }
@@ -251,8 +242,6 @@ impl UserAgent {
             for id in self.call_ids() {
                 moved |= self.pump_call(id);
             }
-            let now = self.now;
-            self.farewells.retain(|_, farewell| !farewell.session.is_finished() && now < farewell.until);
             while let Some(event) = self.transactions.poll_event() {
                 moved = true;
                 self.transaction_event(event);
@@ -266,7 +255,8 @@ impl UserAgent {
                 self.outputs.push_back(Output::Resolve(question));
             }
             moved |= self.close_left_flows();
-            if !moved {
+            // Last: whatever an ended call waits for may have come just now.
+            if !moved && !self.forget_farewells() {
                 break;
             }
         }

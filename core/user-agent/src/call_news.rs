@@ -1,18 +1,14 @@
 //! What the machines of calls tell, as events for a person.
 
-use std::time::Duration;
-
 use wakeline_call::Event as Told;
 
-use crate::agent::{Farewell, UserAgent};
+use crate::agent::UserAgent;
 use crate::calling::bare;
 use crate::event::Event;
+use crate::farewell::Farewell;
 use crate::output::MediaRequest;
 use crate::phone_call::{Machine, PhoneCall};
 use crate::snapshot::{CallId, CallPhase};
-
-/// For how long an ended call may still be kept: twice 64 × T1 (RFC 3261 §13.3.1.4).
-const LONGEST_FAREWELL: Duration = Duration::from_secs(64);
 
 impl UserAgent {
     pub(crate) fn call_told(&mut self, id: CallId, event: Told) {
@@ -91,9 +87,7 @@ impl UserAgent {
                     self.wakes.end(wake, ended.clone(), self.now);
                 }
                 if let Machine::Session(session) = call.machine {
-                    let until = self.now + LONGEST_FAREWELL;
-                    self.farewells
-                        .insert(id, Farewell { account: call.account, flow: call.flow, session, until });
+                    self.farewells.insert(id, Farewell::new(call.account, call.flow, session, self.now));
                 }
                 self.tell(Event::CallEnded(ended));
                 self.after_call();

@@ -135,6 +135,19 @@ impl Delivery {
         before != self.unsent()
     }
 
+    /// Takes out the requests of a call that have not left yet.
+    pub(crate) fn take_unsent_of(&mut self, call: CallId) -> Vec<Job> {
+        let its = |job: &Job| matches!(job.owner(), Some(Owner::Call(whose, _)) if whose == call);
+        let names: Vec<ResolutionId> =
+            self.resolving.iter().filter(|(_, job)| its(job)).map(|(id, _)| *id).collect();
+        let mut taken: Vec<Job> = names.iter().filter_map(|id| self.resolving.remove(id)).collect();
+        for jobs in self.waiting.values_mut() {
+            taken.extend(jobs.extract_if(.., |job| its(job)));
+        }
+        self.waiting.retain(|_, jobs| !jobs.is_empty());
+        taken
+    }
+
     /// Takes out everything that has not left yet, but for the flows that these accounts wait for.
     pub(crate) fn take_unsent(&mut self, but_edges_of: &[AccountId]) -> Vec<Job> {
         let stays =

@@ -24,6 +24,7 @@ mod commands;
 mod delivery;
 mod dialling;
 mod event;
+mod farewell;
 mod flows;
 mod inbound;
 mod line;

@@ -195,7 +195,7 @@ pub(crate) fn call(bytes: &[u8]) {
             18 => bench.call.handle_flow_lost(flow(1 + script.below(2) as u64).id),
             _ => {
                 bench.now += script.span();
-                let mut bound = Bound::new(40, "a timer that is always due");
+                let mut bound = Bound::new(3, "a timer that is always due");
                 bench.call.handle_timeout(bench.now);
                 while bench.call.poll_timeout().is_some_and(|due| due <= bench.now) {
                     bound.count();

@@ -184,6 +184,9 @@ impl Bench {
 
 pub(crate) fn registrar(bytes: &[u8]) {
     let mut script = Script::new(bytes);
+    if script.says(&[PASSWORD, TOKEN]) {
+        return;
+    }
     let mut config = Config::new(DOMAIN, Secret::from("a secret of the gateway"));
     config.push.fcm = true;
     config.trusted.push(TrustedPeer { network: "198.51.100.0".parse().unwrap(), prefix: 24 });

@@ -12,6 +12,12 @@ impl<'a> Script<'a> {
         Script(bytes)
     }
 
+    /// Whether the script itself says one of these words, so that to find it somewhere proves nothing: a fuzzer learns
+    /// words from what they are compared with.
+    pub(crate) fn says(&self, words: &[&str]) -> bool {
+        words.iter().any(|word| self.0.windows(word.len()).any(|part| part == word.as_bytes()))
+    }
+
     pub(crate) fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;

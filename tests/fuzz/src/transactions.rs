@@ -1,12 +1,13 @@
 //! The table of transactions, both sides at once, with a far end and a user above it that do what the script says.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use wakeline_clock::Time;
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, FlowInfo, Transport};
 use wakeline_sip_message::{Builder, Message, Method};
-use wakeline_sip_transaction::{Config, Event, Gauges, Key, SentBy, ServerKey, Transactions};
+use wakeline_sip_transaction::{ClientKey, Config, Event, Gauges, Key, SentBy, ServerKey, Transactions};
 
 use crate::bend::{METHODS, Request, request, response, straight};
 use crate::script::{Bound, Script};
@@ -21,12 +22,20 @@ pub(crate) fn flow(id: u64) -> FlowInfo {
     }
 }
 
+/// Transactions of each side that the table may hold for its user.
+const MOST: usize = 24;
+
 struct Bench {
     table: Transactions,
     sent: Vec<Message>,
-    clients: Vec<wakeline_sip_transaction::ClientKey>,
+    clients: Vec<ClientKey>,
     servers: Vec<(ServerKey, Message)>,
-    ended: usize,
+    /// The user's transactions that have begun and not ended.
+    alive: BTreeSet<Key>,
+    /// INVITEs of ours that were cancelled: each has a CANCEL of the table's own beside it.
+    cancelled: BTreeSet<ClientKey>,
+    /// CANCELs that came in: they are answered even when there is no room, because they make some.
+    cancels: usize,
 }
 
 impl Bench {
@@ -43,11 +52,26 @@ impl Bench {
         while let Some(event) = self.table.poll_event() {
             bound.count();
             match event {
-                Event::Request { key, request, .. } => self.servers.push((key, request)),
-                Event::Terminated { .. } => self.ended += 1,
+                Event::Request { key, request, .. } => {
+                    assert!(self.alive.insert(Key::Server(key)), "a handle used twice: {key:?}");
+                    self.servers.push((key, request));
+                }
+                Event::Terminated { key } => assert!(self.alive.remove(&key), "{key:?} ends twice"),
                 _ => {}
             }
         }
+    }
+
+    /// The limits hold after every step (class S14).
+    fn hold_limits(&self) {
+        let gauges = self.table.gauges();
+        let of_user = |wanted: fn(&Key) -> bool| self.alive.iter().filter(|key| wanted(key)).count();
+        let clients = of_user(|key| matches!(key, Key::Client(_)));
+        let servers = of_user(|key| matches!(key, Key::Server(_)));
+        assert!(clients <= MOST && servers <= MOST, "{clients} and {servers} of the user's");
+        assert!(gauges.client >= clients && gauges.client - clients <= self.cancelled.len(), "{gauges:?}");
+        assert!(gauges.server >= servers && gauges.server <= MOST + self.cancels, "{gauges:?}");
+        assert!(gauges.timers <= 3 * (gauges.client + gauges.server), "{gauges:?}");
     }
 }
 
@@ -74,15 +98,28 @@ fn incoming(script: &mut Script<'_>) -> Option<Message> {
 pub(crate) fn transactions(bytes: &[u8]) {
     let mut script = Script::new(bytes);
     let mut config = if script.flag() { Config::server() } else { Config::default() };
-    config.max_clients = 24;
-    config.max_servers = 24;
+    config.max_clients = MOST;
+    config.max_servers = MOST;
     let table = Transactions::new(config, Entropy::from_number(11));
-    let mut bench = Bench { table, sent: Vec::new(), clients: Vec::new(), servers: Vec::new(), ended: 0 };
+    let mut bench = Bench {
+        table,
+        sent: Vec::new(),
+        clients: Vec::new(),
+        servers: Vec::new(),
+        alive: BTreeSet::new(),
+        cancelled: BTreeSet::new(),
+        cancels: 0,
+    };
     let mut now = Time::from_millis(1);
     let mut cseq = 0;
     script.play(|script| {
         let on = flow(1 + script.below(3) as u64);
-        match script.below(12) {
+        // The last values of a byte stand apart, so that older seeds mean what they meant.
+        let step = match script.byte() {
+            byte @ 252.. => byte,
+            byte => byte % 12,
+        };
+        match step {
             0 | 1 => {
                 cseq += 1;
                 let names = Request {
@@ -99,11 +136,14 @@ pub(crate) fn transactions(bytes: &[u8]) {
                     && let Ok(key) = bench.table.send(now, message, &on, &SentBy::address(on.local))
                 {
                     bench.clients.push(key);
+                    bench.alive.insert(Key::Client(key));
                 }
             }
             2 => {
-                if let Some(key) = script.pick(&bench.clients) {
-                    let _ = bench.table.cancel(now, key, &[]);
+                if let Some(key) = script.pick(&bench.clients)
+                    && bench.table.cancel(now, key, &[]).is_ok()
+                {
+                    bench.cancelled.insert(key);
                 }
             }
             3 | 4 => {
@@ -116,6 +156,7 @@ pub(crate) fn transactions(bytes: &[u8]) {
             }
             5..=7 => {
                 if let Some(message) = incoming(script) {
+                    bench.cancels += usize::from(message.method() == Method::Cancel);
                     bench.table.handle_received(now, &on, message);
                 }
             }
@@ -128,6 +169,8 @@ pub(crate) fn transactions(bytes: &[u8]) {
                 }
             }
             9 => bench.table.handle_flow_failed(now, on.id),
+            252 | 253 => bench.table.handle_flow_closed(on.id),
+            254 | 255 => bench.table.leave_flow(on.id),
             10 => {
                 if let Some((key, _)) = script.pick(&bench.servers) {
                     let _ = bench.table.move_to(key, &on);
@@ -141,9 +184,7 @@ pub(crate) fn transactions(bytes: &[u8]) {
             }
         }
         bench.drain();
-        let gauges = bench.table.gauges();
-        // Each INVITE of ours may have its CANCEL beside it.
-        assert!(gauges.client <= 48 && gauges.server <= 24, "S14: {gauges:?}");
+        bench.hold_limits();
     });
     // The user above answers what it was asked, gives up what it asked, and then it is only a matter of time.
     for (key, request) in core::mem::take(&mut bench.servers) {
@@ -153,6 +194,7 @@ pub(crate) fn transactions(bytes: &[u8]) {
         };
         if left && request.method() != Method::Ack {
             bench.table.abandon(Key::Server(key));
+            bench.alive.remove(&Key::Server(key));
         }
     }
     for key in core::mem::take(&mut bench.clients) {
@@ -170,5 +212,6 @@ pub(crate) fn transactions(bytes: &[u8]) {
     bench.table.handle_timeout(now);
     bench.drain();
     assert_eq!(bench.table.gauges(), Gauges::default(), "left behind");
+    assert!(bench.alive.is_empty(), "no last word of {:?}", bench.alive);
     assert!((0..5).all(|id| !bench.table.is_flow_used(FlowId(id))));
 }
