@@ -11,7 +11,7 @@ pub(crate) enum Purpose {
     Demo,
     /// The static checks: the wasm build, licences.
     Check,
-    /// The tests with real peers.
+    /// The tests with real peers and a real browser.
     Interop,
     /// What only the scoreboard measures against or with.
     Bench,
@@ -46,6 +46,7 @@ const PACKAGES: &[Package] = &[
     package("sox", "/usr/bin/sox", Purpose::Interop),
     package("iproute2", "/usr/sbin/ip", Purpose::Interop),
     package("openssl", "/usr/bin/openssl", Purpose::Interop),
+    package("chromium", "/usr/bin/chromium", Purpose::Interop),
     package("libsofia-sip-ua-dev", "/usr/include/sofia-sip-1.12/sofia-sip/sip.h", Purpose::Bench),
     package("libosip2-dev", "/usr/include/osipparser2/osip_parser.h", Purpose::Bench),
     package("libre-dev", "/usr/include/re/re.h", Purpose::Bench),

@@ -36,7 +36,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     };
     tests(
         "unit and scenario tests",
-        &["--workspace", "--exclude", "wakeline-interop", "--no-fail-fast", "--lib", "--bins", "--tests"],
+        &[
+            "--workspace",
+            "--exclude",
+            "wakeline-interop",
+            "--exclude",
+            "wakeline-e2e",
+            "--no-fail-fast",
+            "--lib",
+            "--bins",
+            "--tests",
+        ],
     )?;
     tests("documentation tests", &["--workspace", "--no-fail-fast", "--doc"])?;
     // The simulation is only worth its while optimised; the programs are built for the demo anyway.
@@ -50,6 +60,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
             "interop",
             &["--release", "-p", "wakeline-interop", "--no-fail-fast", "--", "--test-threads=1"],
         )?;
+        tests("pages in a browser", &["-p", "wakeline-e2e", "--no-fail-fast", "--lib", "--tests"])?;
     }
     step("demo", || match demo::once() {
         Ok(()) => {

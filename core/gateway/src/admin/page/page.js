@@ -25,7 +25,9 @@ async function ask(path, options) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const answer = await fetch(path, { headers, cache: 'no-store', ...options });
   if (answer.status === 401) {
-    sessionStorage.removeItem('token');
+    // The answer to an older token says nothing of a newer one.
+    if (sessionStorage.getItem('token') === token) sessionStorage.removeItem('token');
+    else return ask(path, options);
     $('#door').hidden = false;
     throw new Error('a token is needed');
   }
@@ -57,8 +59,9 @@ function legs(wake) {
 
 async function wakes() {
   const list = $('#wakes .list');
-  const open = new Set([...list.querySelectorAll('details[open]')].map((one) => one.dataset.wake));
   const found = await json('api/wakes?most=100');
+  // Looked at when the answer is here: what was opened meanwhile stays open.
+  const open = new Set([...list.querySelectorAll('details[open]')].map((one) => one.dataset.wake));
   $('#wakes .none').hidden = found.length > 0;
   list.replaceChildren(...found.map((wake) => {
     const item = element('li');
@@ -106,6 +109,15 @@ async function devices(more) {
 
 async function numbers() {
   const stats = await json('api/stats');
+  $('#numbers .none').hidden = stats.canaries.length > 0;
+  $('#canaries').replaceChildren(...stats.canaries.map((one) => {
+    const item = element('li');
+    const kind = one.last === 'accepted' ? 'good' : one.last ? 'bad' : 'wait';
+    item.append(element('strong', one.provider), ' ', element('span', one.last || 'not sung yet', kind), ' ',
+      element('span', one.last ? `${new Date(one.last_at_ms).toLocaleTimeString()}, ${one.took_ms} ms · ` : '', 'quiet'),
+      element('span', `${one.accepted} accepted, ${one.failed} failed`, one.failed ? 'bad' : 'quiet'));
+    return item;
+  }));
   const rows = [];
   const walk = (value, name) => {
     if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
@@ -162,7 +174,9 @@ const VIEWS = { wakes, devices, numbers, log };
 async function refresh() {
   try {
     const stats = await json('api/stats');
-    const trouble = stats.store_trouble ? ` · store: ${stats.store_trouble}` : '';
+    const silent = stats.canaries.filter((one) => one.last && one.last !== 'accepted').map((one) => one.provider);
+    const trouble = (stats.store_trouble ? ` · store: ${stats.store_trouble}` : '')
+      + (silent.length ? ` · canary pushes fail: ${silent.join(', ')}` : '');
     tell(`up ${Math.round(stats.up_ms / 1000)} s · ${stats.gauges.bindings} devices · ${stats.gauges.held} held${trouble}`,
       trouble ? 'bad' : '');
     if (shown === 'wakes' || shown === 'numbers') await VIEWS[shown]();
