@@ -13,6 +13,7 @@ use wakeline_sip_resolve::Resolver;
 use wakeline_sip_transaction::{ServerKey, Transactions};
 
 use crate::account::{AccountError, Identity};
+use crate::attempts::Withdrawal;
 use crate::delivery::{Delivery, Job};
 use crate::event::{Event, Problem};
 use crate::farewell::Farewell;
@@ -68,6 +69,8 @@ pub struct UserAgent {
     pub(crate) flows: Flows,
     /// Flows that no binding wants any more, and the calls that were being set up when they were left.
     pub(crate) left_flows: BTreeMap<FlowId, Vec<CallId>>,
+    /// INVITEs whose flow is gone and that are to be cancelled when there is another one.
+    pub(crate) withdrawals: Vec<Withdrawal>,
     pub(crate) resolver: Resolver,
     remembered_addresses: String,
     pub(crate) delivery: Delivery,
@@ -122,6 +125,7 @@ impl UserAgent {
             audio_granted: true,
             flows: Flows::default(),
             left_flows: BTreeMap::new(),
+            withdrawals: Vec::new(),
             remembered_addresses: resolver.export(),
             resolver,
             delivery: Delivery::default(),
@@ -163,6 +167,7 @@ impl UserAgent {
             }
         }
         self.leave_slow_hops();
+        self.pass_silent_hops();
         self.forward_unanswered();
         self.keep_flows_alive();
         self.pump();
@@ -173,6 +178,7 @@ impl UserAgent {
         let mut next = earliest(self.transactions.poll_timeout(), self.resolver.poll_timeout());
         next = earliest(next, self.flows.poll_timeout());
         next = earliest(next, self.slow_hops_due());
+        next = earliest(next, self.silent_hops_due());
         for line in &self.lines {
             next = earliest(next, line.registration.poll_timeout());
         }

@@ -99,12 +99,17 @@ impl UserAgent {
 
     fn cancel(&mut self, id: CallId, request_id: RequestId, headers: &[(Name, String)]) {
         let owner = Owner::Call(id, request_id);
-        match self.delivery.key_of(owner) {
-            Some(key) => {
-                // A final response may have crossed: then there is nothing to cancel, and the machine knows soon.
-                let _ = self.transactions.cancel(self.now, key, headers);
-            }
-            None => {
+        if let Some(hops) = self.calls.get_mut(&id).and_then(|call| call.hops.as_mut()) {
+            hops.left.clear();
+        }
+        let keys = self.delivery.keys_of(owner);
+        for key in &keys {
+            // A final response may have crossed: then there is nothing to cancel, and the machine knows soon.
+            let _ = self.transactions.cancel(self.now, *key, headers);
+        }
+        match keys.as_slice() {
+            [_, ..] => {}
+            [] => {
                 let mine = |errand: &Errand| matches!(errand, Errand::Request { owner: whose, .. } if *whose == owner);
                 self.delivery.drop_unsent(mine);
                 let now = self.now;

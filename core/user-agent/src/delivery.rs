@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use wakeline_clock::Time;
 use wakeline_flow::{FlowId, Hop, Transport};
-use wakeline_sip_message::Message;
+use wakeline_sip_message::{Message, Method};
 use wakeline_sip_resolve::ResolutionId;
 use wakeline_sip_transaction::ClientKey;
 
@@ -38,6 +39,8 @@ pub(crate) enum Errand {
     },
     /// An ACK to a 2xx is to be sent.
     Ack(Message),
+    /// An INVITE, as it left on a flow that is gone, is to be cancelled.
+    Withdraw(Message),
 }
 
 /// An errand and the hops that are left for it.
@@ -59,9 +62,18 @@ pub(crate) struct Job {
 pub(crate) struct Delivery {
     resolving: BTreeMap<ResolutionId, Job>,
     waiting: BTreeMap<FlowId, Vec<Job>>,
-    /// With the number of its departure: keys of transactions tell nothing of their order.
-    in_flight: BTreeMap<ClientKey, (u64, Job)>,
+    in_flight: BTreeMap<ClientKey, Departed>,
     departures: u64,
+}
+
+/// A request in its transaction.
+#[derive(Debug)]
+struct Departed {
+    /// The number of its departure: keys of transactions tell nothing of their order.
+    number: u64,
+    /// When.
+    at: Time,
+    job: Job,
 }
 
 impl Delivery {
@@ -86,19 +98,49 @@ impl Delivery {
     }
 
     /// A request left in this transaction.
-    pub(crate) fn left(&mut self, key: ClientKey, job: Job) {
+    pub(crate) fn left(&mut self, key: ClientKey, job: Job, at: Time) {
         self.departures += 1;
-        self.in_flight.insert(key, (self.departures, job));
+        self.in_flight.insert(key, Departed { number: self.departures, at, job });
+    }
+
+    /// Of several attempts this one counts from now on.
+    pub(crate) fn prefer(&mut self, key: ClientKey) {
+        self.departures += 1;
+        if let Some(departed) = self.in_flight.get_mut(&key) {
+            departed.number = self.departures;
+        }
+    }
+
+    /// Every INVITE that begins a call, and when it left.
+    pub(crate) fn first_invites(&self) -> impl Iterator<Item = (ClientKey, Owner, Time)> {
+        let begins = |job: &Job| match &job.errand {
+            Errand::Request { owner, request }
+                if request.method() == Method::Invite && request.to_tag().is_none() =>
+            {
+                Some(*owner)
+            }
+            Errand::Request { .. }
+            | Errand::Edge(_)
+            | Errand::Dial(_)
+            | Errand::Ack(_)
+            | Errand::Withdraw(_) => None,
+        };
+        self.in_flight.iter().filter_map(move |(key, left)| Some((*key, begins(&left.job)?, left.at)))
+    }
+
+    /// The job of a request that has left.
+    pub(crate) fn job(&self, key: ClientKey) -> Option<&Job> {
+        self.in_flight.get(&key).map(|departed| &departed.job)
     }
 
     /// The owner of a transaction.
     pub(crate) fn owner(&self, key: ClientKey) -> Option<Owner> {
-        self.in_flight.get(&key).and_then(|(_, job)| job.owner())
+        self.job(key).and_then(Job::owner)
     }
 
     /// The transaction is over; its job, for another hop.
     pub(crate) fn over(&mut self, key: ClientKey) -> Option<Job> {
-        self.in_flight.remove(&key).map(|(_, job)| job)
+        self.in_flight.remove(&key).map(|departed| departed.job)
     }
 
     /// The transaction in which a request of this owner is out, if it has left.
@@ -106,9 +148,15 @@ impl Delivery {
         // The latest attempt counts: a retry with credentials leaves while the former transaction still absorbs copies.
         self.in_flight
             .iter()
-            .filter(|(_, (_, job))| job.owner() == Some(owner))
-            .max_by_key(|(_, (departure, _))| *departure)
+            .filter(|(_, departed)| departed.job.owner() == Some(owner))
+            .max_by_key(|(_, departed)| departed.number)
             .map(|(key, _)| *key)
+    }
+
+    /// The transactions of all attempts at a request of this owner.
+    pub(crate) fn keys_of(&self, owner: Owner) -> Vec<ClientKey> {
+        let its = |(_, departed): &(&ClientKey, &Departed)| departed.job.owner() == Some(owner);
+        self.in_flight.iter().filter(its).map(|(key, _)| *key).collect()
     }
 
     /// Gives up opening flows to an account's edge; the flows that nothing else waits for.
@@ -194,7 +242,7 @@ impl Job {
     fn owner(&self) -> Option<Owner> {
         match &self.errand {
             Errand::Request { owner, .. } => Some(*owner),
-            Errand::Edge(_) | Errand::Dial(_) | Errand::Ack(_) => None,
+            Errand::Edge(_) | Errand::Dial(_) | Errand::Ack(_) | Errand::Withdraw(_) => None,
         }
     }
 
@@ -210,10 +258,9 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
-    use wakeline_clock::Time;
     use wakeline_entropy::Entropy;
     use wakeline_flow::FlowInfo;
-    use wakeline_sip_message::{Builder, Method, Name};
+    use wakeline_sip_message::{Builder, Name};
 
     use super::*;
 
@@ -278,7 +325,7 @@ mod tests {
             let mut delivery = Delivery::default();
             for key in &keys {
                 let errand = Errand::Request { owner, request: request.clone() };
-                delivery.left(*key, Job::new(errand, AccountId(0)));
+                delivery.left(*key, Job::new(errand, AccountId(0)), Time::ZERO);
             }
             assert_eq!(delivery.key_of(owner), keys.last().copied());
             let last = keys[keys.len() - 1];

@@ -132,6 +132,11 @@ impl Flows {
         }
     }
 
+    /// Where a flow of ours leads.
+    pub(crate) fn hop(&self, id: FlowId) -> Option<Hop> {
+        self.table.get(&id)?.hop.clone()
+    }
+
     /// When a flow that is being opened has taken too long for whoever has another way.
     pub(crate) fn slow_at(&self, id: FlowId) -> Option<Time> {
         match &self.table.get(&id)?.state {

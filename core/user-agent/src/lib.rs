@@ -15,6 +15,7 @@
 
 mod account;
 mod agent;
+mod attempts;
 mod call_media;
 mod call_news;
 mod call_wishes;

@@ -72,6 +72,10 @@ impl UserAgent {
                 // An ACK that cannot be written has lost its dialog: the far end's retransmissions end that.
                 let _ = self.transactions.transmit_request(&request, &flow, &sent_by);
             }
+            Errand::Withdraw(invite) => {
+                // No room for one more transaction: the far end's own timer ends it.
+                let _ = self.transactions.cancel_elsewhere(self.now, &invite, &flow, &[]);
+            }
             Errand::Request { owner, request } => {
                 let sent_by = self.sent_by(job.account, &flow);
                 let begins = request.method() == Method::Invite && request.to_tag().is_none();
@@ -88,7 +92,7 @@ impl UserAgent {
                             Owner::Call(call, _) if begins => self.note_invite_sent(call, flow.id),
                             Owner::Call(..) | Owner::Registration(_) | Owner::Options(_) => {}
                         }
-                        self.delivery.left(key, job);
+                        self.delivery.left(key, job, self.now);
                     }
                     Err(TransactionError::TooLargeForDatagram { .. }) => {
                         job.leave_datagrams(Hop {
@@ -122,7 +126,7 @@ impl UserAgent {
         match job.errand {
             Errand::Edge(account) => self.edge_unreachable(account),
             Errand::Dial(call) => self.dial_failed(call, "unreachable"),
-            Errand::Ack(_) => {}
+            Errand::Ack(_) | Errand::Withdraw(_) => {}
             Errand::Request { owner: Owner::Registration(account), .. } => {
                 self.registration_not_sent(account)
             }
@@ -147,6 +151,7 @@ impl UserAgent {
 
     /// A flow is gone, or never came to be.
     pub(crate) fn flow_closed(&mut self, flow: FlowId, failure: FlowFailure) {
+        self.note_withdrawals(flow);
         if !self.flows.closed(flow) {
             return;
         }
@@ -160,6 +165,7 @@ impl UserAgent {
         }
         self.line_lost_flow(flow);
         self.calls_lost_flow(flow);
+        self.withdraw_unbound();
     }
 
     /// Leaves a hop that does not open in time for the next one, where a job has one (RFC 3263 §4.3).
@@ -273,7 +279,9 @@ impl UserAgent {
             Happened::Ack { request, .. } => self.acknowledged(&request),
             Happened::Cancelled { key, cancel } => self.cancelled(key, &cancel),
             Happened::Response { key, response, .. } => {
-                if let Some(owner) = self.delivery.owner(key) {
+                if let Some(owner) = self.delivery.owner(key)
+                    && self.counts(key, owner, &response)
+                {
                     self.answered(owner, &response);
                 }
             }

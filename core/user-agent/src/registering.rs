@@ -86,6 +86,7 @@ impl UserAgent {
                 self.keep_edge_alive(account, &registered.flow);
                 self.pushed_wakes_step(WakeLeg::Registered);
                 self.move_calls(account, &registered.flow);
+                self.withdraw(account);
             }
             Told::Failed { cause, retry_at } => {
                 if let Some(line) = self.line_mut(account) {

@@ -219,6 +219,7 @@ impl UserAgent {
         for place in 0..self.lines.len() {
             self.wake_line(place, WokenBy::Network);
         }
+        self.withdraw_unbound();
     }
 
     /// No network: nothing is tried.
@@ -230,6 +231,7 @@ impl UserAgent {
 
     fn drop_flows(&mut self) {
         for flow in self.flows.ids() {
+            self.note_withdrawals(flow);
             self.close_flow(flow);
             self.transactions.handle_flow_failed(self.now, flow);
             self.calls_lost_flow(flow);

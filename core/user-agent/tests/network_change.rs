@@ -97,6 +97,7 @@ fn f1_an_invite_that_has_just_left_is_settled_one_way_or_the_other() {
     assert_eq!(phone.requests(&Method::Invite).len(), 1);
     roam(&mut phone);
     registers_once(&mut phone);
+    assert_eq!(phone.requests(&Method::Cancel).len(), 1, "it may have arrived");
     phone.pass(Duration::from_secs(2));
     // The old path took the INVITE with it: it goes out again from here, or the call has ended with a cause.
     let again = phone.requests(&Method::Invite);
@@ -293,13 +294,60 @@ fn f1_ringing_out_ends_once_with_a_cause_and_may_be_dialled_again() {
     phone.answer(&sent, 180, &[(Name::Contact, "<sip:bob@192.0.2.50;transport=tcp>")]);
     assert_eq!(phone.calls()[0].phase, CallPhase::Alerting);
     roam(&mut phone);
-    registers_once(&mut phone);
     assert_eq!((phone.calls().len(), phone.ends().len()), (0, 1));
     assert_eq!(phone.ends()[0].reason, "failed");
+    assert!(phone.requests(&Method::Cancel).is_empty(), "the way is not known to lead anywhere yet");
+    let new = registers_once(&mut phone);
+    // Nobody rings on for a call that is over: the CANCEL of that INVITE comes from the new address (RFC 3261 §9.1).
+    let cancels = phone.requests(&Method::Cancel);
+    assert_eq!(cancels.len(), 1);
+    assert_eq!(phone.flow_of(&cancels[0]).id, new.id);
+    assert_eq!(cancels[0].header(Name::Via), sent.header(Name::Via));
+    assert_eq!(cancels[0].call_id(), sent.call_id());
+    assert_eq!(cancels[0].cseq().unwrap().number, sent.cseq().unwrap().number);
+    phone.answer(&cancels[0], 200, &[]);
     phone.command(Command::Dial { account: AccountId(0), to: "bob".into() });
     let again = phone.last(&Method::Invite);
     assert!(contact(&again).contains("10.99.0.7"), "{again:?}");
     phone.answer(&again, 486, &[]);
     assert_eq!(phone.ends().len(), 2);
+    phone.assert_nothing_left();
+}
+
+/// Without a registration nothing tells when the new way leads somewhere: the CANCEL tries it at once.
+#[test]
+fn f1_ringing_out_without_registration_is_cancelled_from_the_new_address() {
+    for lost in [true, false] {
+        let mut phone = Phone::registered(vec![account("mia", &[("register", "0")])]);
+        phone.command(Command::Dial { account: AccountId(0), to: "bob".into() });
+        let sent = phone.last(&Method::Invite);
+        phone.answer(&sent, 180, &[]);
+        if lost {
+            let flow = phone.last_flow().id;
+            phone.lose(flow);
+        } else {
+            phone.local = NEW;
+            phone.command(Command::NetworkChanged);
+        }
+        assert_eq!(phone.ends().len(), 1);
+        let cancel = phone.last(&Method::Cancel);
+        assert_eq!(cancel.header(Name::Via), sent.header(Name::Via));
+        phone.answer(&cancel, 481, &[]);
+        phone.assert_nothing_left();
+    }
+}
+
+/// No network for longer than anything rings: nobody is asked about it any more.
+#[test]
+fn f1_ringing_out_long_ago_is_not_cancelled() {
+    let mut phone = Phone::registered(vec![account("mia", &[])]);
+    phone.command(Command::Dial { account: AccountId(0), to: "bob".into() });
+    phone.answer(&phone.last(&Method::Invite), 180, &[]);
+    phone.command(Command::NetworkLost);
+    phone.pass(Duration::from_secs(200));
+    phone.forget();
+    roam(&mut phone);
+    registers_once(&mut phone);
+    assert!(phone.requests(&Method::Cancel).is_empty());
     phone.assert_nothing_left();
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use scripted::{Phone, Reach, account};
 use wakeline_flow::Transport;
-use wakeline_sip_message::{Method, Name};
+use wakeline_sip_message::{Message, Method, Name};
 use wakeline_sip_resolve::{Kind, Question, Record};
 use wakeline_user_agent::*;
 
@@ -184,5 +184,134 @@ fn s1_a_far_end_that_is_reached_directly_gets_no_credentials() {
         let credentials = sent.header(Name::Authorization).or(sent.header(Name::ProxyAuthorization));
         assert!(!far || credentials.is_none(), "{sent:?}");
     }
+    phone.assert_nothing_left();
+}
+
+// ---- an INVITE that nobody answers (RFC 3263 §4.3) ----------------------------------------------------------
+
+/// A call in datagrams, without registration: its INVITE is out at the first server.
+fn dials(phone: &mut Phone) -> Message {
+    phone.command(Command::Start);
+    phone.command(Command::Dial { account: AccountId(0), to: "bob".into() });
+    let first = phone.last(&Method::Invite);
+    assert_eq!(phone.flow_of(&first).remote, (FIRST, 5060).into());
+    first
+}
+
+/// The same call four seconds later: the copies at both servers.
+fn dials_twice() -> (Phone, Message, Message) {
+    let mut phone = phone("0", &[("register", "0")]);
+    let first = dials(&mut phone);
+    phone.pass(Duration::from_secs(4));
+    let second = phone.last(&Method::Invite);
+    assert_eq!(phone.flow_of(&second).remote, (SECOND, 5060).into());
+    // The same request in another transaction: whoever gets both knows them for one (§8.2.2.2).
+    assert_eq!((second.call_id(), second.cseq().unwrap()), (first.call_id(), first.cseq().unwrap()));
+    assert_eq!(second.from_tag(), first.from_tag());
+    assert_ne!(second.via().unwrap().branch(), first.via().unwrap().branch());
+    (phone, first, second)
+}
+
+fn cancels(phone: &Phone) -> Vec<Option<String>> {
+    let branch = |cancel: &Message| cancel.via().unwrap().branch().map(str::to_owned);
+    phone.requests(&Method::Cancel).iter().map(branch).collect()
+}
+
+fn branch(invite: &Message) -> Vec<Option<String>> {
+    vec![invite.via().unwrap().branch().map(str::to_owned)]
+}
+
+#[test]
+fn f5_an_invite_that_meets_a_dead_server_is_at_the_next_within_four_seconds() {
+    let (mut phone, _, second) = dials_twice();
+    phone.answer(&second, 180, &[]);
+    assert_eq!(phone.calls()[0].phase, CallPhase::Alerting);
+    // Timer B of the first ends nothing, and nobody there is told anything.
+    phone.pass(Duration::from_secs(60));
+    assert_eq!((phone.calls().len(), cancels(&phone).len()), (1, 0));
+    phone.answer_with_sdp(&second, 200);
+    assert_eq!(phone.calls()[0].phase, CallPhase::Established);
+    phone.command(Command::Hangup { call: phone.calls()[0].call });
+    phone.answer(&phone.last(&Method::Bye), 200, &[]);
+    phone.assert_nothing_left();
+}
+
+#[test]
+fn a_server_that_says_100_is_waited_for() {
+    let mut phone = phone("0", &[("register", "0")]);
+    let first = dials(&mut phone);
+    phone.pass(Duration::from_secs(3));
+    phone.answer(&first, 100, &[]);
+    phone.pass(Duration::from_secs(60));
+    assert_eq!(phone.requests(&Method::Invite).len(), 1);
+    phone.answer(&first, 486, &[]);
+    assert_eq!(phone.ends()[0].reason, "busy");
+    phone.assert_nothing_left();
+}
+
+/// It was only slow: it has spoken first, so the call is its, and the other is told when it wakes up.
+#[test]
+fn a_slow_server_that_speaks_first_has_the_call() {
+    for code in [180, 200] {
+        let (mut phone, first, second) = dials_twice();
+        phone.pass(Duration::from_secs(2));
+        if code == 180 {
+            phone.answer(&first, 180, &[]);
+            assert_eq!(phone.calls()[0].phase, CallPhase::Alerting);
+        } else {
+            phone.answer_with_sdp(&first, 200);
+            assert_eq!(phone.calls()[0].phase, CallPhase::Established);
+        }
+        assert!(cancels(&phone).is_empty(), "not before its first response (RFC 3261 §9.1)");
+        phone.answer(&second, 100, &[]);
+        assert_eq!(cancels(&phone), branch(&second));
+        phone.answer(&second, 487, &[]);
+        assert_eq!((phone.calls().len(), phone.ends().len()), (1, 0), "{code}");
+        if code == 180 {
+            phone.answer_with_sdp(&first, 200);
+        }
+        assert_eq!(phone.calls()[0].phase, CallPhase::Established);
+        phone.command(Command::Hangup { call: phone.calls()[0].call });
+        phone.answer(&phone.last(&Method::Bye), 200, &[]);
+        phone.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_server_that_speaks_too_late_is_told_so_and_its_answer_is_hung_up() {
+    let (mut phone, first, second) = dials_twice();
+    phone.answer(&second, 180, &[]);
+    phone.answer(&first, 183, &[]);
+    assert_eq!(cancels(&phone), branch(&first));
+    phone.answer(&first, 503, &[]);
+    assert_eq!(phone.calls()[0].phase, CallPhase::Alerting);
+    phone.answer_with_sdp(&second, 200);
+    assert_eq!((phone.calls()[0].phase, phone.requests(&Method::Bye).len()), (CallPhase::Established, 0));
+    phone.command(Command::Hangup { call: phone.calls()[0].call });
+    phone.answer(&phone.last(&Method::Bye), 200, &[]);
+    phone.assert_nothing_left();
+}
+
+#[test]
+fn a_call_that_is_given_up_is_given_up_at_both_servers() {
+    let (mut phone, first, second) = dials_twice();
+    phone.command(Command::Hangup { call: phone.calls()[0].call });
+    for invite in [&first, &second] {
+        phone.answer(invite, 180, &[]);
+    }
+    assert_eq!(cancels(&phone), [branch(&first), branch(&second)].concat());
+    for invite in [&first, &second] {
+        phone.answer(invite, 487, &[]);
+    }
+    assert_eq!((phone.ends().len(), phone.ends()[0].reason.as_str()), (1, "cancelled"));
+    phone.assert_nothing_left();
+}
+
+#[test]
+fn when_every_server_is_silent_the_call_ends_by_timer_b() {
+    let (mut phone, ..) = dials_twice();
+    phone.pass(Duration::from_secs(33));
+    assert_eq!((phone.ends().len(), phone.ends()[0].reason.as_str()), (1, "timed-out"));
+    assert_eq!(phone.requests(&Method::Invite).len(), 2);
     phone.assert_nothing_left();
 }

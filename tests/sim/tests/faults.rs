@@ -77,6 +77,30 @@ fn f1_address_changes_idle_ringing_talking_and_while_the_invite_is_under_way() {
     }
 }
 
+/// The caller changes its network while its call rings out: it ends with a cause, and nobody rings on for it.
+#[test]
+fn f1_a_caller_that_moves_leaves_no_ghost() {
+    for transport in [0, 1, 2] {
+        for (place, after) in [("under way", 30), ("ringing", 1000)] {
+            let mut world = world(1, transport);
+            dial(&mut world);
+            world.run(after * MS);
+            if place == "ringing" {
+                rings(&mut world);
+            }
+            world.after(Duration::ZERO, Happening::Moved(0));
+            world.run(3 * S);
+            assert!(!world.has_call(1, CallPhase::Ringing), "{place}, transport {transport}");
+            assert_eq!(world.phones[0].ends(), ["failed"], "{place}, transport {transport}");
+            // And the next call is as good as any.
+            dial(&mut world);
+            rings(&mut world);
+            talks(&mut world);
+            well(world);
+        }
+    }
+}
+
 #[test]
 fn f2_nat_rebinds_then_an_incoming_call_rings() {
     for transport in [0, 1, 2] {

@@ -184,6 +184,55 @@ impl Transactions {
         Ok(())
     }
 
+    /// Gives up an INVITE whose flow is gone (RFC 3261 §9.1): its CANCEL, with the INVITE's own Via, leaves on another flow
+    /// to the same place. Only the CANCEL can be answered there; the far end's 487 goes where the INVITE came from.
+    pub fn cancel_elsewhere(
+        &mut self,
+        now: Time,
+        invite: &Message,
+        flow: &FlowInfo,
+        extra: &[(Name, String)],
+    ) -> Result<(), TransactionError> {
+        let cancel = compose::cancel(invite, extra)?;
+        if self.clients.len() >= self.config.max_clients {
+            return Err(TransactionError::Full);
+        }
+        self.send_cancel(now, cancel, *flow);
+        Ok(())
+    }
+
+    /// The INVITEs that were sent on a flow and have no final response, as they left.
+    pub fn unanswered_invites(&self, flow: FlowId) -> Vec<(ClientKey, Message)> {
+        let open = |key: Key| match key {
+            Key::Client(key) => {
+                let client = self.clients.get(key.0)?;
+                let waits =
+                    matches!(client.machine, ClientMachine::Invite(_)) && !client.machine.is_answered();
+                waits.then(|| (key, client.request.clone()))
+            }
+            Key::Server(_) => None,
+        };
+        self.on_flow(flow).into_iter().filter_map(open).collect()
+    }
+
+    /// Whether nothing at all has come back for a request that is out.
+    pub fn is_silent(&self, key: ClientKey) -> bool {
+        use invite_client::State as Invite;
+        use non_invite_client::State as Other;
+        self.clients.get(key.0).is_some_and(|client| match client.machine {
+            ClientMachine::Invite(Invite::Calling { .. }) | ClientMachine::Other(Other::Trying { .. }) => {
+                true
+            }
+            ClientMachine::Invite(Invite::Proceeding | Invite::Accepted | Invite::Completed)
+            | ClientMachine::Other(Other::Proceeding | Other::Completed) => false,
+        })
+    }
+
+    /// The flow on which a request left.
+    pub fn request_flow(&self, key: ClientKey) -> Option<FlowInfo> {
+        self.clients.get(key.0).map(|client| client.flow)
+    }
+
     /// The CANCEL has its INVITE's branch and a transaction of its own.
     pub(super) fn send_cancel(&mut self, now: Time, cancel: Message, flow: FlowInfo) {
         let Some(name) = cancel
