@@ -45,6 +45,9 @@ pub(crate) enum Task {
     /// The push gateway: SIP registrar and edge that holds calls and wakes phones
     #[command(after_help = GATEWAY_HELP)]
     Gateway(GatewayFlags),
+    /// The blind relay: lets anybody's gateway wake one vendor's app
+    #[command(after_help = RELAY_HELP)]
+    Relay(RelayFlags),
     /// Examines an installation hop by hop, and names the cure of what is broken
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorFlags),
@@ -78,6 +81,12 @@ static CALL_HELP: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
 const GATEWAY_HELP: &str = "\
 Without a file it serves this machine only, forgets everything when it ends, and has two accounts to try:
 mia and ben, whose passwords it prints. `wakeline gateway --example` prints a file with every key.
+
+Exit codes: 0 ended by a signal, 1 failed, 2 wrong configuration.";
+
+const RELAY_HELP: &str = "\
+The vendor of an app runs it with the keys of its app. The app asks it for a push address and gives that to whatever
+gateway it registers at, as a Web Push subscription; gateways post what is sealed for the phone.
 
 Exit codes: 0 ended by a signal, 1 failed, 2 wrong configuration.";
 
@@ -178,6 +187,17 @@ pub(crate) struct CallFlags {
 /// `wakeline gateway`.
 #[derive(Args, Debug, Default, Clone)]
 pub(crate) struct GatewayFlags {
+    /// The operator's file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Prints a file with every key, its default and its meaning
+    #[arg(long)]
+    pub(crate) example: bool,
+}
+
+/// `wakeline relay`.
+#[derive(Args, Debug, Default, Clone)]
+pub(crate) struct RelayFlags {
     /// The operator's file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -23,16 +23,7 @@ pub(crate) fn run(flags: &GatewayFlags) -> Result<Exit, Failure> {
         Some(path) => Config::from_file(path).map_err(|error| usage(&error))?,
         None => to_try()?,
     };
-    let handle = Gateway::start(config).map_err(|error| match &error {
-        StartError::Config(_) | StartError::Certificate(_) => usage(&error),
-        StartError::Store(_)
-        | StartError::Push(_)
-        | StartError::Tls(_)
-        | StartError::Bind { .. }
-        | StartError::BindAdmin { .. }
-        | StartError::BindProvision { .. }
-        | StartError::System(_) => Failure::new(Exit::Failed, error.to_string()),
-    })?;
+    let handle = Gateway::start(config).map_err(|error| not_started(&error))?;
     for (transport, address) in handle.bound() {
         println!("listening on {} {address}", transport.via_token().to_ascii_lowercase());
     }
@@ -55,6 +46,21 @@ pub(crate) fn run(flags: &GatewayFlags) -> Result<Exit, Failure> {
     })?;
     handle.shutdown();
     Ok(Exit::Well)
+}
+
+/// Whose fault it is that nothing started.
+pub(crate) fn not_started(error: &StartError) -> Failure {
+    let exit = match error {
+        StartError::Config(_) | StartError::Certificate(_) => Exit::Usage,
+        StartError::Store(_)
+        | StartError::Push(_)
+        | StartError::Tls(_)
+        | StartError::Bind { .. }
+        | StartError::BindAdmin { .. }
+        | StartError::BindWeb { .. }
+        | StartError::System(_) => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string())
 }
 
 /// Two accounts for a gateway without a file, so that it works; nobody but this machine can reach it.

@@ -1,4 +1,4 @@
-//! The wakeline program: phone, call, gateway, doctor, demo.
+//! The wakeline program: phone, call, gateway, relay, doctor, demo.
 //!
 //! In: a command line, the environment, files. Out: a phone for people (terminal), for programs (JSON lines) or for one
 //! call; the push gateway; the demonstration of a push-woken call. What the parts do is decided in `engine` and
@@ -18,6 +18,7 @@ mod exit;
 mod gateway;
 mod log;
 mod phone;
+mod relay;
 mod terminal;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Task::Phone(flags) => phone::run(&flags, &arguments.parameters, started),
         Task::Call(flags) => call::run(&flags, &arguments.parameters),
         Task::Gateway(flags) => gateway::run(&flags),
+        Task::Relay(flags) => relay::run(&flags),
         Task::Doctor(flags) => doctor::run(&flags),
         Task::Demo(flags) => demo::run(&flags),
     };

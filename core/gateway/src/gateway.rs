@@ -72,9 +72,11 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
-    /// The provisioning address cannot be listened on.
-    #[error("provision.listen: cannot listen on {address}: {source}; is another server running there?")]
-    BindProvision {
+    /// An address for phones and apps cannot be listened on.
+    #[error("{key}: cannot listen on {address}: {source}; is another server running there?")]
+    BindWeb {
+        /// The key that names it.
+        key: &'static str,
         /// On which address.
         address: SocketAddr,
         /// Why.
@@ -514,7 +516,7 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
     }
     let mut desks = Vec::new();
     for address in &config.provision.listen {
-        let failed = |source| StartError::BindProvision { address: *address, source };
+        let failed = |source| StartError::BindWeb { key: "provision.listen", address: *address, source };
         let tls = if config.provision.behind_proxy {
             None
         } else {

@@ -17,6 +17,7 @@ mod edge;
 mod gateway;
 mod provision;
 pub mod push;
+pub mod relay;
 mod server;
 mod stats;
 pub mod store;

@@ -41,6 +41,15 @@ pub(crate) const ADMINISTRATOR: Manners =
 pub(crate) const PUBLIC: Manners =
     Manners { name: "web", connections: 4096, per_address: 64, lifetime: Duration::from_secs(120) };
 
+/// Behind a proxy: the last address that it has added is who asks.
+pub(crate) fn forwarded(request: &mut axum::extract::Request) {
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back();
+    let last = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+    if let Some(address) = last {
+        request.extensions_mut().insert(Peer(address));
+    }
+}
+
 /// Connections of each address.
 type Crowd = Arc<Mutex<HashMap<IpAddr, usize>>>;
 

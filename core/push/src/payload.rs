@@ -47,6 +47,16 @@ pub enum PayloadKind {
         /// The INVITE's Call-ID.
         call_id: String,
     },
+    /// `t=sealed`: what a relay passes on as it is (RFC 8291); opened with the subscription's keys it is a payload.
+    Sealed {
+        /// The body, base64url.
+        body: Secret,
+    },
+    /// `t=proof`: a relay asks whether this token's app wants a push address; nothing rings.
+    Proof {
+        /// What the app shows to the relay.
+        code: Secret,
+    },
     /// Something else; the phone registers, and nothing rings.
     Unknown,
 }
@@ -80,7 +90,11 @@ impl Payload {
     pub fn wake_id(&self) -> Option<WakeId> {
         match &self.kind {
             PayloadKind::Call(wake) => Some(*wake),
-            PayloadKind::Refresh | PayloadKind::ForeignCall { .. } | PayloadKind::Unknown => None,
+            PayloadKind::Refresh
+            | PayloadKind::ForeignCall { .. }
+            | PayloadKind::Sealed { .. }
+            | PayloadKind::Proof { .. }
+            | PayloadKind::Unknown => None,
         }
     }
 
@@ -128,6 +142,14 @@ impl Payload {
             }
             PayloadKind::ForeignCall { call_id } => {
                 data.insert("call-id", call_id.clone());
+            }
+            PayloadKind::Sealed { body } => {
+                data.insert("t", "sealed".to_owned());
+                data.insert("b", body.expose().to_owned());
+            }
+            PayloadKind::Proof { code } => {
+                data.insert("t", "proof".to_owned());
+                data.insert("b", code.expose().to_owned());
             }
             PayloadKind::Unknown => {}
         }
@@ -205,6 +227,8 @@ impl<'a> Fields<'a> {
         let kind = self.value("t").and_then(Value::as_str);
         match (kind, self.value("wid")) {
             (Some("refresh"), _) => Ok(PayloadKind::Refresh),
+            (Some("sealed"), _) => self.opaque().map(|body| PayloadKind::Sealed { body }),
+            (Some("proof"), _) => self.opaque().map(|code| PayloadKind::Proof { code }),
             (Some("call") | None, Some(wake)) => {
                 let wake = wake.as_str().and_then(|text| text.parse().ok());
                 wake.map(PayloadKind::Call).ok_or(PushError::Payload("wid"))
@@ -213,6 +237,14 @@ impl<'a> Fields<'a> {
             (None, None) => Ok(self.foreign().unwrap_or(PayloadKind::Unknown)),
             (Some(_), _) => Ok(PayloadKind::Unknown),
         }
+    }
+
+    /// `b`: base64url that somebody else reads.
+    fn opaque(&self) -> Result<Secret, PushError> {
+        let text = self.text("b", MAX_PAYLOAD).filter(|text| {
+            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        });
+        text.map(Secret::from).ok_or(PushError::Payload("b"))
     }
 
     /// `aps.call-id`, or a data key of this name: how servers for Linphone's clients name the call.
@@ -239,6 +271,25 @@ mod tests {
             account: Some(3),
             envelope: Some("c2VhbGVk".into()),
             ..Payload::call(wake(), 1_789_000_000_123, 20)
+        }
+    }
+
+    #[test]
+    fn what_a_relay_passes_on_is_read_and_what_it_cannot_be_is_refused() {
+        for kind in
+            [PayloadKind::Sealed { body: "c2VhbGVk".into() }, PayloadKind::Proof { code: "abc_-9".into() }]
+        {
+            let payload = Payload { kind, ..Payload::refresh(1) };
+            assert_eq!(Payload::from_json(&payload.to_json()), Ok(payload.clone()));
+            assert!(payload.wake_id().is_none() && !format!("{payload:?}").contains("c2Vh"));
+        }
+        for wrong in [
+            r#"{"t":"sealed"}"#,
+            r#"{"t":"sealed","b":""}"#,
+            r#"{"t":"proof","b":"a b"}"#,
+            r#"{"t":"sealed","b":7}"#,
+        ] {
+            assert_eq!(Payload::from_json(wrong), Err(PushError::Payload("b")), "{wrong}");
         }
     }
 

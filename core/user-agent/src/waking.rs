@@ -45,7 +45,12 @@ impl UserAgent {
                 self.wake(Some(wake), named);
             }
             // A foreign server's push: the INVITE will tell which call it is.
-            PayloadKind::ForeignCall { .. } | PayloadKind::Refresh | PayloadKind::Unknown => {
+            // What a relay passed on sealed, the shell opens with its subscription's keys before it hands it down.
+            PayloadKind::ForeignCall { .. }
+            | PayloadKind::Refresh
+            | PayloadKind::Sealed { .. }
+            | PayloadKind::Proof { .. }
+            | PayloadKind::Unknown => {
                 self.wake(None, None);
             }
         }

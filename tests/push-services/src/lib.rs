@@ -29,7 +29,7 @@ pub use desk::{Delivered, Running};
 pub use fcm::{FcmOptions, FcmService, Record};
 pub use hook::{HookRecord, HookService};
 pub use script::{Answer, Delivery, Step};
-pub use webpush::{WebPushRecord, WebPushService};
+pub use webpush::{DeviceKeys, WebPushRecord, WebPushService};
 
 /// What can go wrong while a stand-in starts.
 #[derive(Debug, thiserror::Error)]

@@ -54,12 +54,51 @@ pub struct WebPushService {
     subscriptions: Arc<Mutex<BTreeMap<String, Subscription>>>,
 }
 
-/// A browser's half of a subscription.
+/// A browser's half of a subscription, and the gateway's key that it was made for, base64url.
 struct Subscription {
+    keys: DeviceKeys,
+    server: String,
+}
+
+/// The keys of a subscription as the device has them: what is sealed for it, only it can open (RFC 8291).
+pub struct DeviceKeys {
     key: SecretKey,
     auth: [u8; 16],
-    /// The gateway's key that it was made for, base64url.
-    server: String,
+}
+
+impl core::fmt::Debug for DeviceKeys {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("DeviceKeys(..)")
+    }
+}
+
+impl DeviceKeys {
+    /// New ones.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn generate() -> Result<DeviceKeys, StartError> {
+        let (mut secret, mut auth) = ([0_u8; 32], [0_u8; 16]);
+        let random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(|_| StartError::Key("no randomness"));
+        random(&mut auth)?;
+        loop {
+            random(&mut secret)?;
+            if let Ok(key) = SecretKey::from_slice(&secret) {
+                return Ok(DeviceKeys { key, auth });
+            }
+        }
+    }
+
+    /// The public half, as a phone writes it behind the subscription's address.
+    pub fn fragment(&self) -> String {
+        let public = URL_SAFE_NO_PAD.encode(self.key.public_key().to_encoded_point(false).as_bytes());
+        format!("p256dh={public}&auth={}", URL_SAFE_NO_PAD.encode(self.auth))
+    }
+
+    /// Opens a body; `None` when it was sealed for somebody else.
+    pub fn open(&self, body: &[u8]) -> Option<Vec<u8>> {
+        open(self, body)
+    }
 }
 
 impl core::fmt::Debug for Subscription {
@@ -100,21 +139,11 @@ impl WebPushService {
     /// # Errors
     /// When the system gives no randomness.
     pub fn browser(&self, name: &str, host: &str, server: &str) -> Result<String, StartError> {
-        let (mut secret, mut auth) = ([0_u8; 32], [0_u8; 16]);
-        let random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(|_| StartError::Key("no randomness"));
-        random(&mut auth)?;
-        let key = loop {
-            random(&mut secret)?;
-            if let Ok(key) = SecretKey::from_slice(&secret) {
-                break key;
-            }
-        };
-        let public = URL_SAFE_NO_PAD.encode(key.public_key().to_encoded_point(false).as_bytes());
-        let subscription = Subscription { key, auth, server: server.to_owned() };
+        let keys = DeviceKeys::generate()?;
+        let fragment = keys.fragment();
         let mut subscriptions = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
-        subscriptions.insert(name.to_owned(), subscription);
-        let (port, auth) = (self.address().port(), URL_SAFE_NO_PAD.encode(auth));
-        Ok(format!("https://{host}:{port}/push/{name}#p256dh={public}&auth={auth}"))
+        subscriptions.insert(name.to_owned(), Subscription { keys, server: server.to_owned() });
+        Ok(format!("https://{host}:{}/push/{name}#{fragment}", self.address().port()))
     }
 }
 
@@ -209,7 +238,7 @@ impl Service {
             if text(headers, "content-encoding") != "aes128gcm" {
                 return Err((415, "not aes128gcm"));
             }
-            let opened = open(subscription, body).ok_or((400, "the subscription cannot open it"))?;
+            let opened = subscription.keys.open(body).ok_or((400, "the subscription cannot open it"))?;
             record.payload = serde_json::from_slice(&opened).ok();
         }
         Ok(())
@@ -251,7 +280,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 }
 
 /// What a browser does with a body (RFC 8291 §3, RFC 8188 §2): written for itself, not with the sender's code.
-fn open(subscription: &Subscription, body: &[u8]) -> Option<Vec<u8>> {
+fn open(keys: &DeviceKeys, body: &[u8]) -> Option<Vec<u8>> {
     let (salt, rest) = body.split_at_checked(16)?;
     let (size, rest) = rest.split_at_checked(4)?;
     let size = u32::from_be_bytes(size.try_into().ok()?) as usize;
@@ -261,8 +290,8 @@ fn open(subscription: &Subscription, body: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let public = PublicKey::from_sec1_bytes(theirs).ok()?;
-    let shared = p256::ecdh::diffie_hellman(subscription.key.to_nonzero_scalar(), public.as_affine());
-    let ours = subscription.key.public_key().to_encoded_point(false);
+    let shared = p256::ecdh::diffie_hellman(keys.key.to_nonzero_scalar(), public.as_affine());
+    let ours = keys.key.public_key().to_encoded_point(false);
 
     // HKDF (RFC 5869) with one block of output is two rounds of HMAC.
     let mac = |key: &[u8], parts: &[&[u8]]| {
@@ -270,7 +299,7 @@ fn open(subscription: &Subscription, body: &[u8]) -> Option<Vec<u8>> {
         parts.iter().for_each(|part| context.update(part));
         context.sign().as_ref().to_vec()
     };
-    let secret = mac(&subscription.auth, &[shared.raw_secret_bytes().as_slice()]);
+    let secret = mac(&keys.auth, &[shared.raw_secret_bytes().as_slice()]);
     let material = mac(&secret, &[b"WebPush: info\0", ours.as_bytes(), theirs, &[1]]);
     let pseudo = mac(salt, &[&material]);
     let key = mac(&pseudo, &[b"Content-Encoding: aes128gcm\0", &[1]]);

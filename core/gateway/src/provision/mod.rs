@@ -41,6 +41,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wakeline_secret::Secret;
 
+pub(crate) use self::attempts::Attempts;
 use self::code::Code;
 use self::grants::NoLink;
 use self::office::{Answer, Denied, Link, Wish};
@@ -109,11 +110,7 @@ async fn dress(cache: &'static str, request: Request, next: Next) -> Response {
 /// Who asks: behind a proxy, the last address that it has added.
 async fn who(State(office): State<Arc<Office>>, mut request: Request, next: Next) -> Response {
     if office.settings.behind_proxy {
-        let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back();
-        let last = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-        if let Some(address) = last {
-            request.extensions_mut().insert(Peer(address));
-        }
+        crate::web::forwarded(&mut request);
     }
     next.run(request).await
 }

@@ -28,12 +28,21 @@ pub enum Table {
     TlsSessions,
     /// Settings that were granted to phones.
     Grants,
+    /// Push addresses of the relay.
+    Subscriptions,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 6] =
-        [Table::Bindings, Table::Accounts, Table::Wakes, Table::Own, Table::TlsSessions, Table::Grants];
+    pub const ALL: [Table; 7] = [
+        Table::Bindings,
+        Table::Accounts,
+        Table::Wakes,
+        Table::Own,
+        Table::TlsSessions,
+        Table::Grants,
+        Table::Subscriptions,
+    ];
 }
 
 /// One stored value.
