@@ -13,6 +13,7 @@ use wakeline_sip_auth::Algorithm;
 use crate::admin::Access;
 pub use crate::provision::settings::{Android, Ios, Provision};
 pub use crate::push::settings::{Apns, Canary, Fcm, Hook, Push, WebPush};
+pub use crate::upstream::Upstream;
 
 /// The example file: every key with its default and its meaning.
 pub const EXAMPLE: &str = include_str!("../gateway.toml");
@@ -65,6 +66,8 @@ pub struct Config {
     pub trust: Trust,
     /// Who may register.
     pub account: Vec<Account>,
+    /// Servers that some domains are passed on to.
+    pub upstream: Vec<Upstream>,
     /// Push services.
     pub push: Push,
     /// Waiting times, in seconds.
@@ -242,6 +245,7 @@ impl Default for Config {
             store: Store::default(),
             trust: Trust::default(),
             account: Vec::new(),
+            upstream: Vec::new(),
             push: Push::default(),
             timers: Timers::default(),
             expiry: Expiry::default(),
@@ -355,8 +359,12 @@ impl Config {
         config.algorithms = algorithms.ok_or_else(|| value("digest", unknown))?;
         config.server.clone_from(&self.server);
         config.addresses = self.public.addresses()?;
-        config.trusted =
-            self.trust.networks.iter().map(|text| network(text)).collect::<Result<_, ConfigError>>()?;
+        config.trusted = self
+            .trust
+            .networks
+            .iter()
+            .map(|text| network("trust.networks", text))
+            .collect::<Result<_, _>>()?;
         config.trust_registered_connections = self.trust.registered_connections;
         self.push.announce(&mut config.push);
         let seconds = Duration::from_secs;
@@ -383,6 +391,7 @@ impl Config {
                 "a push binding must leave 120 seconds to wake its phone (RFC 8599 §5.5)",
             ));
         }
+        config.upstreams = self.upstream.iter().map(|one| one.checked(self)).collect::<Result<_, _>>()?;
         config.limits.bindings = self.limits.bindings;
         config.limits.bindings_per_aor = self.limits.bindings_per_aor;
         config.limits.contexts = self.limits.requests;
@@ -508,9 +517,10 @@ impl Public {
     }
 }
 
-fn network(text: &str) -> Result<registrar::TrustedPeer, ConfigError> {
+/// A network, or a single address.
+pub(crate) fn network(key: &'static str, text: &str) -> Result<registrar::TrustedPeer, ConfigError> {
     let wrong = || ConfigError::Value {
-        key: "trust.networks",
+        key,
         why: format!("{text:?} is not an address or a network such as 192.0.2.0/24"),
     };
     let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
@@ -569,6 +579,21 @@ mod tests {
             ("[public]\ntls = \"sip.example.org:5061\"\nws = \"[::1]:80\"\nudp = \"2001:db8::1\"", "fine"),
             ("[expiry]\nplain_min = 9999", "must not fall"),
             ("[expiry]\npush_min = 60", "RFC 8599"),
+            ("[[upstream]]\ndomains = [\"pbx.example.org\"]", "upstream.next_hops: at least one"),
+            ("[[upstream]]\nnext_hops = [\"sip:a\"]", "upstream.domains: at least one"),
+            ("[[upstream]]\ndomains = [\"x\"]\nnext_hops = [\"a:5060\"]", "is not a next hop"),
+            ("[[upstream]]\ndomains = [\"x\"]\nnext_hops = [\"sip:a;transport=ws\"]", "is not a next hop"),
+            ("[[upstream]]\ndomains = [\"localhost\"]\nnext_hops = [\"sip:a\"]", "among the gateway's own"),
+            (
+                "[[upstream]]\ndomains = [\"x\"]\nnext_hops = [\"sip:a\"]\nnetworks = [\"b\"]",
+                "upstream.networks",
+            ),
+            ("[[upstream]]\ndomains = [\"x\"]\nnext_hops = [\"sips:a\"]\npin = \"12\"", "64 hex digits"),
+            ("listen.udp = []\n[[upstream]]\ndomains = [\"x\"]\nnext_hops = [\"sip:a\"]", "listen.udp"),
+            (
+                "[[upstream]]\ndomains = [\"x\", \"y\"]\nnext_hops = [\"sip:a\", \"sip:[::1]:5080;transport=tcp\"]",
+                "fine",
+            ),
             ("[push.apns]\nkey = \"k\"", "unknown field `key`"),
             ("[push.hook]\nproviders = \"hms\"", "line 2"),
             ("[[account]]\nuser = \"a\"", "a: a password"),

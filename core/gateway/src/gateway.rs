@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use wakeline_clock::system;
 use wakeline_flow::Transport;
@@ -16,6 +17,7 @@ use wakeline_sip_auth::ReplayMemory;
 use crate::admin::{self, Access};
 use crate::config::{Config, ConfigError};
 use crate::edge::certificate::{CertificateError, Certificates};
+use crate::edge::next_hop::{self, Dial};
 use crate::edge::sessions::Sessions;
 use crate::edge::udp::UdpPort;
 use crate::edge::{listen, tls};
@@ -119,6 +121,8 @@ struct Parts {
     commands: mpsc::UnboundedReceiver<Command>,
     access: Access,
     office: Option<Arc<Office>>,
+    /// How each next hop's certificate is judged.
+    trusts: Vec<Option<Arc<ClientConfig>>>,
 }
 
 impl Gateway {
@@ -141,6 +145,7 @@ impl Gateway {
         let mut machine = config.for_registrar(Secret::from(secret))?;
         let access = config.admin_access()?;
         config.provision.check(!config.store.path.as_os_str().is_empty())?;
+        let trusts = next_hop::trusts(&config.upstream)?;
         // Accounts of the file stand above those that were added while the gateway ran.
         loaded.accounts.extend(config.accounts()?);
         let senders = Senders::new(&config.push)?;
@@ -199,6 +204,7 @@ impl Gateway {
             commands: orders,
             access,
             office,
+            trusts,
         };
         let (ready, started) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -469,6 +475,7 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
         commands,
         access,
         office,
+        trusts,
     } = parts;
     let (sender, inbound) = mpsc::channel(INBOUND);
     let names = Arc::new(AtomicU64::new(1));
@@ -551,7 +558,8 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
     }
     let (results_in, results) = mpsc::unbounded_channel();
     let now = system::now();
-    let trusted = machine.trusted.clone();
+    let mut trusted = machine.trusted.clone();
+    trusted.extend(machine.upstreams.iter().flat_map(|upstream| &upstream.networks));
     let limits = &config.limits;
     let mut registrar = Registrar::new(machine, loaded, seed, now, system::wall());
     if let Some(nonces) = nonces {
@@ -574,6 +582,7 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
             limits.unregistered,
             Duration::from_secs(limits.unregistered_seconds),
         ),
+        dial: Dial::new(trusts, names, sender, &bound.0),
         state: State::new(now),
     };
     Ok((server, bound))

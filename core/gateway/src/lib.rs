@@ -22,6 +22,7 @@ mod server;
 mod stats;
 pub mod store;
 mod strangers;
+mod upstream;
 mod wakes;
 mod web;
 

@@ -14,12 +14,13 @@ use wakeline_clock::{Time, WallTime, system};
 use wakeline_flow::{FlowId, FlowInfo, Received};
 use wakeline_push::WakeId;
 use wakeline_registrar::{
-    Account, AorView, BindingView, Output, PushKey, PushResult, Registrar, Trace, TrustedPeer,
+    Account, AorView, BindingView, Leg, Output, PushKey, PushResult, Registrar, Trace, TrustedPeer,
 };
 use wakeline_sip_message::{Builder, Message, Method};
 
 use crate::addresses::Addresses;
 use crate::edge::certificate::Certificates;
+use crate::edge::next_hop::{Dial, PING};
 use crate::edge::udp::{BATCH, UdpPort};
 use crate::edge::{Inbound, Outgoing, stun};
 use crate::push::canary::Reports;
@@ -113,6 +114,7 @@ pub(crate) struct Server {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) trusted: Vec<TrustedPeer>,
     pub(crate) strangers: Strangers,
+    pub(crate) dial: Dial,
     pub(crate) state: State,
 }
 
@@ -122,6 +124,9 @@ pub(crate) struct State {
     /// Streams with something in their flight.
     dirty: Vec<FlowId>,
     closing: Vec<FlowId>,
+    /// Streams that we opened to next hops, and when they are pinged again.
+    hops: Vec<FlowId>,
+    ping: Time,
     counters: Counters,
     draining: Option<Draining>,
     started: Time,
@@ -139,6 +144,8 @@ impl State {
             streams: HashMap::new(),
             dirty: Vec::new(),
             closing: Vec::new(),
+            hops: Vec::new(),
+            ping: now + PING,
             counters: Counters::default(),
             draining: None,
             started: now,
@@ -265,7 +272,27 @@ impl Server {
                 }
                 self.state.closing.push(flow.id);
             }
+            Inbound::HopFound(hop, remote) => {
+                let same = |port: &&mut UdpPort| port.local().is_ipv4() == remote.is_ipv4();
+                match self.udp.iter_mut().find(same) {
+                    Some(port) => {
+                        let flow = Dial::reachable(port.flow(remote));
+                        self.registrar.handle_hop_opened(now, hop, flow);
+                    }
+                    None => {
+                        tracing::error!(%remote, "no UDP socket listens in the address family of a next hop");
+                        self.registrar.handle_hop_failed(now, hop);
+                    }
+                }
+            }
+            Inbound::HopOpened(hop, flow, sender) => {
+                self.state.streams.insert(flow.id.0, Stream { sender, flow, flight: Vec::new() });
+                self.state.hops.push(flow.id);
+                self.registrar.handle_hop_opened(now, hop, flow);
+            }
+            Inbound::HopFailed(hop) => self.registrar.handle_hop_failed(now, hop),
             Inbound::Closed(flow) => {
+                self.state.hops.retain(|open| *open != flow);
                 self.strangers.leave(flow);
                 self.state.streams.remove(&flow.0);
                 self.registrar.handle_flow_closed(now, wall, flow);
@@ -279,6 +306,7 @@ impl Server {
             match output {
                 Output::Transmit(transmit) => self.transmit(transmit.flow, transmit.bytes),
                 Output::CloseFlow(flow) => self.state.closing.push(flow),
+                Output::OpenFlow(hop, next) => self.dial.open(hop, next),
                 Output::Push(request) => self.pushes.send(&request),
                 Output::CancelPush(key) => self.pushes.cancel(key),
                 Output::Persist(persist) => {
@@ -337,6 +365,9 @@ impl Server {
             Some(wake) => {
                 tracing::info!(target: "wakeline_gateway::wake", %wake, at = ?trace.at, leg = ?trace.leg)
             }
+            None if matches!(trace.leg, Leg::HopDown(_) | Leg::UpstreamDown) => {
+                tracing::warn!(target: "wakeline_gateway::edge", at = ?trace.at, leg = ?trace.leg);
+            }
             None => tracing::debug!(target: "wakeline_gateway::edge", at = ?trace.at, leg = ?trace.leg),
         }
         if self.traces.receiver_count() > 0 {
@@ -386,6 +417,12 @@ impl Server {
     fn look_after(&mut self, now: Time, wall: WallTime) {
         self.state.duties = now + DUTIES;
         self.state.closing.extend(self.strangers.overdue(now));
+        if now >= self.state.ping {
+            self.state.ping = now + PING;
+            for flow in self.state.hops.clone() {
+                self.transmit(flow, Bytes::from_static(b"\r\n\r\n"));
+            }
+        }
         let registrar = &mut self.registrar;
         for flow in self.state.addresses.idle(now, |flow| registrar.is_registered_flow(flow)) {
             registrar.handle_flow_closed(now, wall, flow);
@@ -442,6 +479,9 @@ impl Server {
                         Inbound::Opened(..)
                         | Inbound::Message(..)
                         | Inbound::KeepAlive(_)
+                        | Inbound::HopFound(..)
+                        | Inbound::HopOpened(..)
+                        | Inbound::HopFailed(_)
                         | Inbound::Broken(..),
                     ) => {}
                     None => return,

@@ -95,6 +95,10 @@ pub struct Counters {
     pub over_quota: u64,
     /// Bytes that were no message.
     pub garbage: u64,
+    /// Requests that found no next hop of their upstream up.
+    pub upstream_down: u64,
+    /// Times that a next hop could not be reached or did not answer.
+    pub hops_lost: u64,
     /// Connections closed to make room for newer ones.
     pub evicted: u64,
     /// Connections closed because they did not read.
@@ -114,7 +118,10 @@ impl Counters {
             Leg::WakeExpired(_) => &mut self.wakes_expired,
             Leg::OverQuota => &mut self.over_quota,
             Leg::Garbage => &mut self.garbage,
+            Leg::UpstreamDown => &mut self.upstream_down,
+            Leg::HopDown(_) => &mut self.hops_lost,
             Leg::PushAccepted(_)
+            | Leg::HopOpen(_)
             | Leg::RegisterIn(_)
             | Leg::RegisterOk(_)
             | Leg::InviteOut { .. }

@@ -154,6 +154,9 @@ impl Wake {
             | Leg::RegisterRefused(_)
             | Leg::RequestRefused(_)
             | Leg::OverQuota
+            | Leg::HopOpen(_)
+            | Leg::HopDown(_)
+            | Leg::UpstreamDown
             | Leg::Garbage => {}
         }
         if self.legs.len() < LEGS {
@@ -197,6 +200,9 @@ pub(crate) fn step(at_ms: f64, leg: &Leg) -> Step {
         Leg::RequestRefused(code) => with("request refused with this code", u64::from(*code)),
         Leg::OverQuota => plain("no push: woken too often"),
         Leg::Garbage => plain("bytes that are no SIP message"),
+        Leg::HopOpen(hop) => with("connected to the upstream's next hop", u64::from(hop.0)),
+        Leg::HopDown(hop) => with("no way to the upstream's next hop", u64::from(hop.0)),
+        Leg::UpstreamDown => plain("no next hop of the upstream is up"),
     }
 }
 

@@ -34,11 +34,18 @@ pub enum Credential {
         /// With SHA-512-256.
         sha512_256: Option<Secret>,
     },
+    /// Nothing: an upstream knows it, and checks it itself.
+    AtUpstream,
 }
 
 /// The number of an address of record within one process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct AorId(pub(crate) u32);
+
+impl AorId {
+    /// No account has this number.
+    pub(crate) const NOBODY: AorId = AorId(u32::MAX);
+}
 
 /// An account at work.
 pub(crate) struct Entry {
@@ -58,6 +65,7 @@ impl Entry {
     pub(crate) fn ha1(&self, algorithm: Algorithm, username: &str, realm: &str) -> Option<Ha1> {
         let stored = match &self.credential {
             Credential::Password(password) => return Some(Ha1::of(algorithm, username, realm, password)),
+            Credential::AtUpstream => return None,
             Credential::Ha1 { md5, sha256, sha512_256 } => match algorithm.plain() {
                 Algorithm::Md5 | Algorithm::Md5Session => md5,
                 Algorithm::Sha256 | Algorithm::Sha256Session => sha256,

@@ -51,7 +51,9 @@ impl Registrar {
         request: &Message,
     ) -> Result<Admitted, Refused> {
         let from = request.from().map_err(|_| Refused::code(400))?.uri();
-        if self.config.trusted.iter().any(|peer| peer.contains(flow.remote)) {
+        if self.config.trusted.iter().any(|peer| peer.contains(flow.remote))
+            || self.upstreams.sender(flow).is_some()
+        {
             let name = format!("{}|{}", flow.remote.ip(), from.as_str());
             return Ok(Admitted { trusted: true, quota: self.keyed.digest(name.as_bytes()) });
         }

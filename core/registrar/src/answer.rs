@@ -121,9 +121,10 @@ impl Registrar {
         states: Vec<(WakeId, WakeState)>,
     ) -> Vec<(Name, String)> {
         let mut headers = Vec::with_capacity(10);
-        let gruu = request.supports("gruu");
         let Some(entry) = self.accounts.get(aor) else { return headers };
         let news = self.settings_news.get(entry.name()).cloned();
+        // A GRUU leads through its domain, and an upstream's does not know of ours.
+        let gruu = request.supports("gruu") && self.upstreams.of_domain(entry.domain()).is_none();
         let mut outbound = false;
         for id in &entry.bindings {
             let Some(binding) = self.bindings.get(*id) else { continue };

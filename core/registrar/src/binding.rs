@@ -15,6 +15,21 @@ use crate::account::AorId;
 #[serde(transparent)]
 pub struct BindingId(pub u64);
 
+/// Numbers from here on are drawn, those below are counted. Both stay exact in JSON.
+const DRAWN: u64 = 1 << 52;
+
+impl BindingId {
+    /// A number that nobody counts up to.
+    pub(crate) const fn drawn(random: u64) -> BindingId {
+        BindingId(DRAWN | random >> 12)
+    }
+
+    /// Whether it was counted.
+    pub(crate) const fn is_counted(self) -> bool {
+        self.0 < DRAWN
+    }
+}
+
 /// One device of an address of record: its `+sip.instance`, else its push token, else the binding itself. A keyed
 /// digest; equal devices have equal values within one process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -34,7 +34,9 @@ impl Bindings {
     }
 
     pub(crate) fn insert(&mut self, binding: Binding) {
-        self.last_id = self.last_id.max(binding.id.0);
+        if binding.id.is_counted() {
+            self.last_id = self.last_id.max(binding.id.0);
+        }
         if binding.token != 0 {
             self.by_token.insert((binding.token, binding.id));
         }

@@ -8,6 +8,7 @@ use wakeline_secret::Secret;
 use wakeline_sip_auth::Algorithm;
 
 use crate::quota::Allowance;
+use crate::upstream::Upstream;
 
 /// The machine's configuration. `Config::new` gives the values of the wake design; every field may be changed.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct Config {
     pub service_route: bool,
     /// The value of the Server header field; empty for none.
     pub server: String,
+    /// The servers that some domains are passed on to.
+    pub upstreams: Vec<Upstream>,
 }
 
 /// Our name on one transport.
@@ -178,6 +181,8 @@ pub struct Limits {
     pub nonces: usize,
     /// Responses to REGISTER kept for retransmissions.
     pub answers: usize,
+    /// REGISTERs that wait for an upstream's answer.
+    pub registering: usize,
     /// Wakes of one address of record.
     pub wakes_per_aor: Allowance,
     /// Wakes by one caller.
@@ -198,6 +203,7 @@ impl Default for Limits {
             transactions: 400_000,
             nonces: 1_000_000,
             answers: 8192,
+            registering: 50_000,
             wakes_per_aor: Allowance { per_minute: 6, per_hour: 30 },
             wakes_per_caller: Allowance { per_minute: 6, per_hour: 30 },
         }
@@ -244,6 +250,7 @@ impl Config {
             late_foreign_device: LateForeignDevice::InviteThenCancel,
             service_route: false,
             server: String::new(),
+            upstreams: Vec::new(),
         }
     }
 }

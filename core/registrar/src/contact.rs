@@ -17,6 +17,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) address: NameAddr<'a>,
     /// The binding that it refreshes, replaces or removes.
     pub(crate) existing: Option<BindingId>,
+    /// The number that a new binding is to have, where it was named before it is made.
+    pub(crate) drawn: Option<BindingId>,
     /// Seconds granted; zero removes.
     pub(crate) lifetime: u32,
     pub(crate) instance: u64,
@@ -157,6 +159,7 @@ impl Registrar {
         let mut wanted = Wanted {
             address,
             existing: None,
+            drawn: None,
             lifetime: 0,
             instance,
             reg_id,

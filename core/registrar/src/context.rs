@@ -13,6 +13,7 @@ use crate::account::AorId;
 use crate::binding::{BindingId, Device};
 use crate::config::Timers;
 use crate::output::PushKey;
+use crate::upstream::UpstreamId;
 
 /// The number of a request in progress.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,6 +32,8 @@ pub(crate) enum Kind {
     InDialog,
     /// Any other request outside a dialog.
     Other,
+    /// An INVITE of a phone that opens a dialog through its upstream: it rings as long as the upstream lets it.
+    Outgoing,
     /// An ended call shown to a foreign device that woke up late: INVITE, then CANCEL. It has no caller.
     Late,
 }
@@ -52,7 +55,7 @@ impl Kind {
             Kind::Call | Kind::Reinvite if webpush => timers.wake_webpush,
             Kind::Call | Kind::Reinvite | Kind::Bye => timers.wake,
             Kind::InDialog | Kind::Other => timers.hold_other,
-            Kind::Late => Duration::ZERO,
+            Kind::Outgoing | Kind::Late => Duration::ZERO,
         }
     }
 
@@ -61,6 +64,8 @@ impl Kind {
         match self {
             Kind::Call | Kind::Reinvite => timers.ring_total,
             Kind::Bye | Kind::InDialog | Kind::Other => Duration::from_secs(31),
+            // RFC 3261 §16.6 step 11: timer C is above three minutes.
+            Kind::Outgoing => Duration::from_secs(240),
             Kind::Late => timers.cancel,
         }
     }
@@ -70,12 +75,12 @@ impl Kind {
     pub(crate) const fn absent(self) -> u16 {
         match self {
             Kind::Call | Kind::Other | Kind::Late => 480,
-            Kind::Reinvite | Kind::InDialog | Kind::Bye => 503,
+            Kind::Outgoing | Kind::Reinvite | Kind::InDialog | Kind::Bye => 503,
         }
     }
 
     pub(crate) const fn is_invite(self) -> bool {
-        matches!(self, Kind::Call | Kind::Reinvite | Kind::Late)
+        matches!(self, Kind::Call | Kind::Outgoing | Kind::Reinvite | Kind::Late)
     }
 }
 
@@ -180,6 +185,8 @@ pub(crate) struct Context {
     pub(crate) wake: WakeId,
     /// For whom.
     pub(crate) aor: Option<AorId>,
+    /// The upstream that it goes to, if it does.
+    pub(crate) upstream: Option<UpstreamId>,
     pub(crate) branches: SmallVec<[Branch; 1]>,
     /// Transactions of branches that were sent again on a newer flow; a 2xx on one of them still counts.
     pub(crate) superseded: SmallVec<[ClientKey; 1]>,

@@ -6,6 +6,7 @@ use wakeline_clock::Time;
 
 use crate::binding::BindingId;
 use crate::context::ContextId;
+use crate::upstream::HopId;
 
 /// What a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -20,6 +21,10 @@ pub(crate) enum Due {
     Answers,
     /// The quota tables are to be looked through.
     Quotas,
+    /// A next hop that failed is to be asked for again.
+    Hop(HopId),
+    /// The oldest REGISTER on its way to an upstream has waited long enough for a first word.
+    Registering,
 }
 
 /// The queue. A timer is one entry; whoever arms it again disarms the old instant.

@@ -17,6 +17,7 @@ use crate::machine::{Mode, Registrar};
 use crate::register::Refused;
 use crate::route::{Destination, Party, Way};
 use crate::trace::Leg;
+use crate::upstream::{Towards, without_claims};
 
 /// How often one branch may be sent: a device that changes networks all the time ends somewhere.
 const MOST_SENT: u8 = 6;
@@ -73,12 +74,19 @@ impl Registrar {
     ) -> Result<(), Refused> {
         let way = self.way(&flow, request);
         let kind = Kind::of(request, request.to_tag().is_some());
+        if request.method() == Method::Register {
+            return self.register_upstream(now, key, request, flow);
+        }
         let admitted = if way.vouched {
             // Whoever holds a name that we sealed takes part in the dialog.
             let quota = self.keyed.digest(request.call_id().as_bytes());
             Admitted { trusted: true, quota }
-        } else if way.to == Destination::Us && request.method() == Method::Options {
+        } else if request.method() == Method::Options
+            && (way.to == Destination::Us || self.is_qualify(&flow, request, way.to))
+        {
             return self.options(now, key, request);
+        } else if let Destination::Upstream(upstream) = way.to {
+            self.admit_to_upstream(&flow, request, upstream)?
         } else {
             self.admit(now, &flow, request)?
         };
@@ -104,6 +112,12 @@ impl Registrar {
                 let mut context = self.context(now, key, request, flow, &way, kind, &admitted, Some(aor));
                 context.branches.push(branch(device, Some(id)));
                 self.start(now, context, &admitted, &[liveness])
+            }
+            Destination::Party(Party::Upstream(name)) => {
+                self.send_upstream(now, key, request, flow, &way, kind, &admitted, Towards::Hop(name))
+            }
+            Destination::Upstream(upstream) => {
+                self.send_upstream(now, key, request, flow, &way, kind, &admitted, Towards::Any(upstream))
             }
             Destination::Device(id) => {
                 let binding = self.bindings.get(id).ok_or(Refused::code(404))?;
@@ -177,6 +191,8 @@ impl Registrar {
                 && other.phase == Phase::Open
                 && other.kind == kind
                 && other.request.as_ref().is_some_and(same)
+                // An upstream that forks sends one copy to each device.
+                && other.branches.iter().any(|branch| candidates.iter().any(|one| one.device == branch.device))
         });
         if circle {
             return Err(Refused::code(482));
@@ -201,7 +217,7 @@ impl Registrar {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one request, each once")]
-    fn context(
+    pub(crate) fn context(
         &self,
         now: Time,
         key: ServerKey,
@@ -223,6 +239,7 @@ impl Registrar {
             trusted: admitted.trusted,
             wake: WakeId::of(request.call_id(), request.from_tag().unwrap_or("")),
             aor,
+            upstream: None,
             branches: SmallVec::new(),
             superseded: SmallVec::new(),
             best: None,
@@ -233,7 +250,7 @@ impl Registrar {
     }
 
     /// Puts a context to work: forwards, pushes, holds.
-    fn start(
+    pub(crate) fn start(
         &mut self,
         now: Time,
         context: Context,
@@ -347,7 +364,11 @@ impl Registrar {
     ) -> Result<Message, u16> {
         let Some(request) = context.request.as_ref() else { return Err(500) };
         if request.to_tag().is_some() {
-            return within_dialog(request, context.own_routes).map_err(|_| 500);
+            let written = within_dialog(request, context.own_routes).map_err(|_| 500_u16)?;
+            return match context.upstream {
+                Some(_) => without_claims(&written).map_err(|_| 500),
+                None => Ok(written),
+            };
         }
         let opens =
             matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer | Method::Notify);
@@ -356,8 +377,9 @@ impl Registrar {
                 .request_uri_text()
                 .get(..5)
                 .is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"));
-            let callee = binding.map_or(Party::Flow(info.id), Party::Binding);
-            let caller = context.caller_binding.map_or(Party::Flow(context.caller.id), Party::Binding);
+            let callee = binding.map_or_else(|| self.party_on(info), Party::Binding);
+            let caller =
+                context.caller_binding.map_or_else(|| self.party_on(&context.caller), Party::Binding);
             vec![self.record_route(callee, info, sips), self.record_route(caller, &context.caller, sips)]
         } else {
             Vec::new()
@@ -369,9 +391,14 @@ impl Registrar {
             record_routes: &record_routes,
             own_routes: context.own_routes,
             trusted: context.trusted,
-            realm: &self.config.realm,
+            // An upstream's challenge is answered by the phone, whatever it calls its realm.
+            realm: if context.upstream.is_some() { "" } else { &self.config.realm },
         };
-        towards_device(request, &written).map_err(|_| 500)
+        let written = towards_device(request, &written).map_err(|_| 500_u16)?;
+        match context.upstream {
+            Some(_) => without_claims(&written).map_err(|_| 500),
+            None => Ok(written),
+        }
     }
 
     /// Puts an ended call before a foreign device that woke up late: INVITE, and its CANCEL behind the first response.
@@ -400,6 +427,7 @@ impl Registrar {
             trusted: false,
             wake,
             aor: Some(aor),
+            upstream: None,
             branches: SmallVec::from_elem(branch(device, Some(binding)), 1),
             superseded: SmallVec::new(),
             best: None,
@@ -425,7 +453,7 @@ impl Registrar {
     }
 }
 
-fn branch(device: Device, binding: Option<BindingId>) -> Branch {
+pub(crate) fn branch(device: Device, binding: Option<BindingId>) -> Branch {
     Branch {
         device,
         binding,

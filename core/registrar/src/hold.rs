@@ -47,7 +47,7 @@ impl Registrar {
         let pushable = self.can_push(context.kind, branch);
         let waits = match context.kind {
             Kind::Call | Kind::Other | Kind::Late => pushable,
-            Kind::Reinvite | Kind::Bye | Kind::InDialog => branch.binding.is_some(),
+            Kind::Reinvite | Kind::Bye | Kind::InDialog | Kind::Outgoing => branch.binding.is_some(),
         };
         if !waits {
             context.branches[place].step = Step::Ended(context.kind.absent());
@@ -267,6 +267,9 @@ impl Registrar {
         if !alive || context.kind == Kind::Late {
             context.branches[place].step = Step::Ended(context.kind.absent());
             return;
+        }
+        if context.upstream.is_some() {
+            return self.upstream_lost(now, id, context, place, flow, lost);
         }
         let (device, waking) = (branch.device, branch.waking);
         context.branches[place].failed.push(flow);
@@ -510,6 +513,9 @@ impl Registrar {
             && branch.waking == Waking::No
             && since + timers.proof <= now
         {
+            if context.upstream.is_some() {
+                return self.upstream_slow(now, id, context, place);
+            }
             // The flow looked alive and is not: wake the device as well, if the allowance has one more.
             let allowed = match context.aor {
                 Some(aor) if self.can_push(context.kind, branch) => {

@@ -7,6 +7,7 @@ use wakeline_clock::Time;
 use wakeline_push::WakeState;
 use wakeline_sip_message::{NameAddr, Params, Uri};
 
+use crate::account::{Account, AorId, Credential};
 use crate::binding::{Binding, BindingId, BindingText, Client, Wakeable};
 use crate::contact::{push_parameters, serves, wakeable_by};
 use crate::deadline::Due;
@@ -102,7 +103,7 @@ impl Registrar {
 
     fn load_binding(&mut self, now: Time, stored: StoredBinding) {
         let left = stored.expires.0.saturating_sub(self.wall.0);
-        let Some(aor) = self.accounts.by_text(&stored.aor) else { return };
+        let Some(aor) = self.aor_of_stored(&stored.aor) else { return };
         let size = stored.contact.len() + stored.params.len() + stored.call_id.len() + stored.path.len();
         if left == 0 || size > usize::from(u16::MAX) || Uri::parse(&stored.contact).is_err() {
             self.outputs.push_back(crate::output::Output::Persist(Box::new(
@@ -145,6 +146,16 @@ impl Registrar {
             entry.bindings.push(id);
         }
         self.arm_binding(now, id, true);
+    }
+
+    /// The address of a stored binding. One of an upstream has no account here but by its bindings.
+    fn aor_of_stored(&mut self, name: &str) -> Option<AorId> {
+        self.accounts.by_text(name).or_else(|| {
+            self.upstreams.of_aor(name)?;
+            let (user, domain) = name.rsplit_once('@')?;
+            let (user, domain) = (user.to_owned(), domain.to_owned());
+            Some(self.accounts.put(Account { user, domain, credential: Credential::AtUpstream }))
+        })
     }
 
     /// Row 15: what was held when we went down has failed; how other wakes ended is still true for a while.

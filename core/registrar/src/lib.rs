@@ -33,6 +33,7 @@ mod respond;
 mod route;
 mod seal;
 mod trace;
+mod upstream;
 mod view;
 
 pub use account::{Account, Credential};
@@ -47,6 +48,7 @@ pub use output::{
 };
 pub use quota::{Allowance, Left};
 pub use trace::{Leg, Trace};
+pub use upstream::{HopId, NextHop, Upstream};
 pub use view::AorView;
 
 /// The header field of a 200 to a REGISTER that names settings to be fetched again, or withdrawn: `grant=serial`,

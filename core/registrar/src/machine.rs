@@ -27,6 +27,7 @@ use crate::output::{Gauges, Loaded, Output, PushKey, PushResult};
 use crate::quota::{Guard, Quota};
 use crate::seal::Seal;
 use crate::trace::{Leg, Trace};
+use crate::upstream::Upstreams;
 
 /// Whether requests are held at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,6 +78,7 @@ pub struct Registrar {
     pub(crate) wakes_per_aor: Quota,
     pub(crate) wakes_per_caller: Quota,
     pub(crate) guard: Guard,
+    pub(crate) upstreams: Upstreams,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) wall: WallTime,
     /// By address of record, what the 200s to its REGISTERs say of its settings.
@@ -139,6 +141,7 @@ impl Registrar {
             wakes_per_aor: Quota::new(limits.wakes_per_aor, limits.quota_names, keyed),
             wakes_per_caller: Quota::new(limits.wakes_per_caller, limits.quota_names, keyed),
             guard: Guard::new(limits.quota_names, keyed),
+            upstreams: Upstreams::new(config.upstreams.clone()),
             outputs: VecDeque::new(),
             keyed,
             entropy,
@@ -147,6 +150,7 @@ impl Registrar {
             settings_news: BTreeMap::new(),
         };
         machine.load(now, loaded);
+        machine.open_hops();
         machine
     }
 
@@ -174,7 +178,10 @@ impl Registrar {
         if !self.flows.heard(now, flow) && message.is_request() {
             let retry = self.config.timers.retry_after.as_secs().to_string();
             let _ = self.transactions.answer_stateless(&message, &flow, 503, &[(Name::RetryAfter, retry)]);
-        } else if message.is_request() && message.method() == Method::Register {
+        } else if message.is_request()
+            && message.method() == Method::Register
+            && self.registers_at(&message).is_none()
+        {
             self.on_register(now, flow, &message);
         } else {
             self.transactions.handle_received(now, &flow, message);
@@ -192,7 +199,7 @@ impl Registrar {
 
     /// Whether a binding was registered on this flow: it may stay open although nothing is said on it.
     pub fn is_registered_flow(&self, flow: FlowId) -> bool {
-        self.flows.get(flow).is_some_and(|flow| !flow.bindings.is_empty())
+        self.flows.get(flow).is_some_and(|flow| !flow.bindings.is_empty()) || self.upstreams.has_flow(flow)
     }
 
     /// A connection was accepted, or a datagram came from a new address. Optional: a message on an unknown flow
@@ -211,6 +218,7 @@ impl Registrar {
     /// held again (row 9 of the race table).
     pub fn handle_flow_closed(&mut self, now: Time, wall: WallTime, flow: FlowId) {
         self.wall = wall;
+        self.hop_closed(now, flow);
         let Some(closed) = self.flows.closed(flow) else { return };
         for id in closed.bindings {
             if let Some(binding) = self.bindings.get_mut(id)
@@ -253,6 +261,8 @@ impl Registrar {
                     self.deadlines.rearm(&mut self.answers.armed, next, Due::Answers);
                 }
                 Due::Quotas => self.sweep_quotas(now),
+                Due::Hop(id) => self.on_hop_due(now, id),
+                Due::Registering => self.on_registering_due(now),
             }
             self.pump(now);
         }
@@ -308,7 +318,7 @@ impl Registrar {
 
     /// Whether nothing is in progress.
     pub fn is_drained(&self) -> bool {
-        self.contexts.is_empty()
+        self.contexts.is_empty() && self.upstreams.registering.is_empty()
     }
 
     /// The use of nonces so far, to be stored at the end and handed in again by [`Registrar::import_nonces`]: so a
@@ -361,6 +371,7 @@ impl Registrar {
     /// How many of everything there are.
     pub fn gauges(&self) -> Gauges {
         let transactions = self.transactions.gauges();
+        let (hops, hops_up) = self.upstreams.count();
         let held = |context: &Context| {
             context.branches.iter().filter(|branch| matches!(branch.step, Step::Held { .. })).count()
         };
@@ -377,6 +388,9 @@ impl Registrar {
             timers: self.deadlines.len(),
             answers: self.answers.len(),
             quota_names: self.quota_names(),
+            registering: self.upstreams.registering.len(),
+            hops,
+            hops_up,
         }
     }
 

@@ -36,6 +36,29 @@ pub(crate) enum By {
     Restart,
 }
 
+impl Ended {
+    /// The same wake ended once more: a repeated INVITE after a restart, or another copy of one that an upstream forked.
+    /// Who knows still knows, and an answer elsewhere is no cancelling.
+    fn meet(&mut self, later: Ended) {
+        let mut merged = later;
+        if self.state == WakeState::Elsewhere && merged.state == WakeState::Cancelled {
+            merged.state = WakeState::Elsewhere;
+        }
+        for device in self.knowing.drain(..) {
+            if !merged.knowing.contains(&device) {
+                merged.knowing.push(device);
+            }
+        }
+        for device in self.expected.drain(..) {
+            if !merged.expected.contains(&device) && !merged.knowing.contains(&device) {
+                merged.expected.push(device);
+            }
+        }
+        merged.invite = merged.invite.take().or_else(|| self.invite.take());
+        *self = merged;
+    }
+}
+
 struct Memory {
     ended: Ended,
 }
@@ -60,7 +83,7 @@ impl Outcomes {
         let memories = self.by_aor.entry(aor).or_default();
         if let Some(known) = memories.iter_mut().find(|known| known.ended.wake == ended.wake) {
             // The same wake once more (a repeated INVITE after a restart): the queue already counts it.
-            known.ended = ended;
+            known.ended.meet(ended);
             return forgotten;
         }
         memories.push(Memory { ended });

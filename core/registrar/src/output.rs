@@ -10,6 +10,7 @@ use wakeline_push::{PushParameters, WakeId, WakeState};
 use crate::account::Account;
 use crate::binding::BindingId;
 use crate::trace::Trace;
+use crate::upstream::{HopId, NextHop};
 
 /// One thing to do. Outputs are done in the order in which they are polled: a 200 to a REGISTER and the INVITE right
 /// behind it leave in one flight.
@@ -19,6 +20,9 @@ pub enum Output {
     Transmit(Transmit),
     /// Close a flow: it misbehaves, or it was replaced.
     CloseFlow(FlowId),
+    /// Open a connection to an upstream's next hop, and keep it open. The result comes back by `handle_hop_opened` or
+    /// `handle_hop_failed` under the same number.
+    OpenFlow(HopId, NextHop),
     /// Ask a push service. The result comes back by `handle_push_result` under the same key.
     Push(Box<PushRequest>),
     /// The push is no longer wanted; whatever comes back for it is ignored.
@@ -243,4 +247,10 @@ pub struct Gauges {
     pub answers: usize,
     /// Names in the quota and back-off tables.
     pub quota_names: usize,
+    /// REGISTERs that wait for an upstream's answer.
+    pub registering: usize,
+    /// Next hops of upstreams.
+    pub hops: usize,
+    /// Those of them that can be sent to.
+    pub hops_up: usize,
 }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use smallvec::SmallVec;
 use wakeline_clock::{Time, WallTime};
 use wakeline_flow::FlowInfo;
-use wakeline_push::{ContactPush, WAKE_ID_HEADER};
+use wakeline_push::{ContactPush, WAKE_ID_HEADER, WakeId};
 use wakeline_sip_message::{Contacts, Message, Name, Refusal, Role, Understands};
 
 use crate::account::AorId;
@@ -149,9 +149,7 @@ impl Registrar {
                 }
             }
         }
-        let asked_for = request.header_by_name(WAKE_ID_HEADER).unwrap_or("");
-        let asked_for: SmallVec<[_; 2]> =
-            asked_for.split(',').take(16).filter_map(|text| text.trim().parse().ok()).collect();
+        let asked_for = asked_wakes(request);
         let states = self.wake_states(aor, &granted, &asked_for);
         let bindings = self.accounts.get(aor).map_or(0, |entry| entry.bindings.len());
         for one in &granted {
@@ -169,7 +167,13 @@ impl Registrar {
     }
 
     /// `Contact: *` (RFC 3261 §10.2.2, §10.3 step 6).
-    fn remove_all(&mut self, now: Time, aor: AorId, request: &Message, cseq: u32) -> Result<(), Refused> {
+    pub(crate) fn remove_all(
+        &mut self,
+        now: Time,
+        aor: AorId,
+        request: &Message,
+        cseq: u32,
+    ) -> Result<(), Refused> {
         if request.expires().ok().flatten() != Some(0) {
             return Err(Refused::code(400));
         }
@@ -188,7 +192,7 @@ impl Registrar {
     }
 
     /// Makes one Contact's wish true.
-    fn apply(
+    pub(crate) fn apply(
         &mut self,
         now: Time,
         flow: &FlowInfo,
@@ -220,7 +224,7 @@ impl Registrar {
                 (id, changed)
             }
             None => {
-                let id = self.bindings.next_id();
+                let id = wanted.drawn.unwrap_or_else(|| self.bindings.next_id());
                 self.bindings.insert(Binding::new(id, aor, text));
                 if let Some(entry) = self.accounts.get_mut(aor) {
                     entry.bindings.push(id);
@@ -344,7 +348,7 @@ impl Registrar {
 
     /// A REGISTER with a wrong password. Anybody can send one, so it ends a wake only if it carries the token that only
     /// the device and we know (row 17).
-    fn end_wakes_of_token(&mut self, now: Time, request: &Message) {
+    pub(crate) fn end_wakes_of_token(&mut self, now: Time, request: &Message) {
         let Ok(contacts) = request.contacts() else { return };
         for address in contacts.list() {
             let all = address.uri().params().iter().chain(address.params().iter());
@@ -359,6 +363,12 @@ impl Registrar {
             }
         }
     }
+}
+
+/// The wakes that a REGISTER answers.
+pub(crate) fn asked_wakes(request: &Message) -> SmallVec<[WakeId; 2]> {
+    let asked_for = request.header_by_name(WAKE_ID_HEADER).unwrap_or("");
+    asked_for.split(',').take(16).filter_map(|text| text.trim().parse().ok()).collect()
 }
 
 fn asked(push: &ContactPush) -> Option<Option<wakeline_push::Provider>> {

@@ -18,7 +18,9 @@ use crate::trace::Leg;
 
 impl Registrar {
     pub(crate) fn on_response(&mut self, now: Time, key: ClientKey, response: &Message) {
-        let Some((id, place)) = self.by_client.get(&key).copied() else { return };
+        let Some((id, place)) = self.by_client.get(&key).copied() else {
+            return self.on_register_response(now, key, response);
+        };
         let Some(mut context) = self.contexts.remove(&id) else { return };
         let status = response.status().unwrap_or(0);
         let place = usize::from(place);
@@ -133,9 +135,18 @@ impl Registrar {
             self.trace(now, Some(context.wake), Leg::Refused(binding, status));
         }
         // RFC 5626 §5.3: the edge says that the flow is dead. A 408 from there says the same.
-        if matches!(status, 430 | 408) && context.phase == Phase::Open {
+        if matches!(status, 430 | 408) && context.phase == Phase::Open && context.upstream.is_none() {
             self.branch_lost(now, id, context, place, Lost::Silence);
             return;
+        }
+        if status == 503
+            && let Step::Sent { flow, .. } = context.branches[place].step
+        {
+            // RFC 3263 §4.3: another next hop may have room.
+            context.branches[place].failed.push(flow);
+            if let Some(next) = self.upstream_instead(context, place) {
+                return self.forward(now, id, context, place, next.id);
+            }
         }
         let branch = &mut context.branches[place];
         branch.step = Step::Ended(status);
@@ -162,15 +173,20 @@ impl Registrar {
             let extra: Vec<_> =
                 cancel.headers(Name::Reason).map(|text| (Name::Reason, text.to_owned())).collect();
             let expected = self.expected(&context);
+            // An upstream that forks says so when another of its devices has answered (RFC 3326).
+            let elsewhere = extra.iter().any(|(_, text)| text.replace(' ', "").contains("cause=200"));
+            let state = if elsewhere { WakeState::Elsewhere } else { WakeState::Cancelled };
             self.close(now, &mut context, 487, &extra);
-            self.remember(now, &context, WakeState::Cancelled, &[], expected);
+            self.remember(now, &context, state, &[], expected);
         }
         self.put_back(now, id, context);
     }
 
     /// No final response came, or the flow broke.
     pub(crate) fn on_lost(&mut self, now: Time, key: ClientKey, lost: Lost) {
-        let Some((id, place)) = self.by_client.get(&key).copied() else { return };
+        let Some((id, place)) = self.by_client.get(&key).copied() else {
+            return self.register_lost(now, key, lost);
+        };
         let Some(mut context) = self.contexts.remove(&id) else { return };
         let place = usize::from(place);
         let current = context
@@ -309,12 +325,19 @@ impl Registrar {
         match (best, context.request.take(), context.server) {
             // §16.7 step 6: a 503 says that the next element has no room, not that the caller's proxy has none.
             (Some(best), request, Some(key)) => match (code, request) {
-                (503, Some(request)) if context.kind == Kind::Call || context.kind == Kind::Other => {
+                (503, Some(request))
+                    if (context.kind == Kind::Call || context.kind == Kind::Other)
+                        && context.upstream.is_none() =>
+                {
                     self.answer(now, key, &request, 500, &[]);
                 }
                 _ => self.pass_up(now, Some(key), &best),
             },
-            (None, Some(request), Some(key)) => self.answer(now, key, &request, code, &[]),
+            (None, Some(request), Some(key)) => {
+                let retry_after = self.config.timers.retry_after.as_secs().to_string();
+                let headers = [(Name::RetryAfter, retry_after)];
+                self.answer(now, key, &request, code, if code == 503 { &headers } else { &[] });
+            }
             (_, _, None) | (None, None, Some(_)) => {}
         }
         if context.kind != Kind::Late {

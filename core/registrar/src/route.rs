@@ -10,6 +10,7 @@ use crate::account::AorId;
 use crate::binding::BindingId;
 use crate::machine::Registrar;
 use crate::seal::Purpose;
+use crate::upstream::{HopName, UpstreamId};
 
 /// One end of a dialog that was recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +19,8 @@ pub(crate) enum Party {
     Binding(BindingId),
     /// A flow of this process: a trunk, or a caller without binding.
     Flow(FlowId),
+    /// A next hop of an upstream.
+    Upstream(HopName),
 }
 
 /// Where a request goes.
@@ -29,6 +32,8 @@ pub(crate) enum Destination {
     Device(BindingId),
     /// To every device of an address of record.
     Aor(AorId),
+    /// To an upstream.
+    Upstream(UpstreamId),
     /// It is for us.
     Us,
     /// Nowhere, with this code.
@@ -64,12 +69,14 @@ impl Registrar {
             .open(Purpose::BindingRoute, name)
             .map(|id| Party::Binding(BindingId(id)))
             .or_else(|| self.seal.open(Purpose::FlowRoute, name).map(|id| Party::Flow(FlowId(id))))
+            .or_else(|| self.seal.open(Purpose::UpstreamRoute, name).map(|id| Party::Upstream(HopName(id))))
     }
 
     /// Whether a party is the one at the end of this flow.
     fn is_party_on(&self, party: Party, flow: &FlowInfo) -> bool {
         match party {
             Party::Flow(id) => id == flow.id,
+            Party::Upstream(name) => self.upstreams.hop_of(flow) == Some(name),
             Party::Binding(id) => {
                 self.bindings.get(id).is_some_and(|binding| binding.flow == Some(flow.id))
                     || self.flows.get(flow.id).is_some_and(|flow| flow.bindings.contains(&id))
@@ -118,7 +125,15 @@ impl Registrar {
             // RFC 8599 §6.2: the PURR alone decides, no URI is compared.
             return way(Destination::Party(Party::Binding(BindingId(id))), request.to_tag().is_some());
         }
+        if let Some(to) = self.way_by_upstream(flow, &uri) {
+            return way(to, false);
+        }
         way(self.by_uri(flow, &uri), false)
+    }
+
+    /// Who is at the end of a flow that no binding hangs on.
+    pub(crate) fn party_on(&self, flow: &FlowInfo) -> Party {
+        self.upstreams.hop_of(flow).map_or(Party::Flow(flow.id), Party::Upstream)
     }
 
     fn by_uri(&self, flow: &FlowInfo, uri: &Uri<'_>) -> Destination {
@@ -169,6 +184,7 @@ impl Registrar {
         let token = match party {
             Party::Binding(id) => self.seal.seal(Purpose::BindingRoute, id.0, &mut self.entropy),
             Party::Flow(id) => self.seal.seal(Purpose::FlowRoute, id.0, &mut self.entropy),
+            Party::Upstream(name) => self.seal.seal(Purpose::UpstreamRoute, name.0, &mut self.entropy),
         };
         let scheme = if sips { "sips" } else { "sip" };
         let transport = match flow.transport {
@@ -200,6 +216,7 @@ impl Registrar {
         };
         let id = match party {
             Party::Flow(id) => Some(id),
+            Party::Upstream(name) => self.upstreams.open_by_name(name).1.map(|info| info.id),
             Party::Binding(id) => self.bindings.get(id).and_then(|binding| binding.flow),
         };
         let Some(info) = id.and_then(|id| self.flows.get(id)).map(|flow| flow.info) else { return };

@@ -24,6 +24,10 @@ pub(crate) enum Purpose {
     BindingRoute,
     /// A Record-Route end that is one flow of this process (RFC 5626 §5.2).
     FlowRoute,
+    /// The user part of our Contact at an upstream: a binding.
+    UpstreamContact,
+    /// A Record-Route end that is an upstream's next hop: it may be connected to anew while the dialog lives.
+    UpstreamRoute,
 }
 
 impl Purpose {
@@ -33,6 +37,8 @@ impl Purpose {
             Purpose::TemporaryGruu => b'g',
             Purpose::BindingRoute => b'b',
             Purpose::FlowRoute => b'f',
+            Purpose::UpstreamContact => b'u',
+            Purpose::UpstreamRoute => b'r',
         }
     }
 }
@@ -58,8 +64,22 @@ impl Seal {
 
     /// A fresh name for `number`: 30 characters of the base64url alphabet, valid in a URI's user part and parameters.
     pub(crate) fn seal(&self, purpose: Purpose, number: u64, entropy: &mut Entropy) -> String {
+        let mut nonce = [0; NONCE];
+        entropy.fill(&mut nonce);
+        self.written(purpose, number, nonce)
+    }
+
+    /// The one name for `number` that is always the same: for whoever compares names, as a registrar compares Contacts.
+    pub(crate) fn fixed(&self, purpose: Purpose, number: u64) -> String {
+        let word = self.word(purpose, &[0; NONCE], Some(number)).to_be_bytes();
+        let mut nonce = [0; NONCE];
+        nonce.copy_from_slice(&word[..NONCE]);
+        self.written(purpose, number, nonce)
+    }
+
+    fn written(&self, purpose: Purpose, number: u64, nonce: [u8; NONCE]) -> String {
         let mut bytes = [0; SEALED];
-        entropy.fill(&mut bytes[..NONCE]);
+        bytes[..NONCE].copy_from_slice(&nonce);
         let pad = self.word(purpose, &bytes[..NONCE], None);
         let tag = self.word(purpose, &bytes[..NONCE], Some(number));
         bytes[NONCE..NONCE + 8].copy_from_slice(&(number ^ pad).to_be_bytes());
@@ -84,7 +104,11 @@ impl Seal {
 
     fn word(&self, purpose: Purpose, nonce: &[u8], number: Option<u64>) -> u64 {
         let key = match purpose {
-            Purpose::Purr | Purpose::TemporaryGruu | Purpose::BindingRoute => &self.lasting,
+            Purpose::Purr
+            | Purpose::TemporaryGruu
+            | Purpose::BindingRoute
+            | Purpose::UpstreamContact
+            | Purpose::UpstreamRoute => &self.lasting,
             Purpose::FlowRoute => &self.process,
         };
         let mut block = [0; 48];
@@ -125,6 +149,17 @@ mod tests {
             (seal.seal(Purpose::Purr, 5, &mut entropy), seal.seal(Purpose::Purr, 5, &mut entropy));
         assert_ne!(first, second);
         assert_eq!(seal.open(Purpose::Purr, &first), seal.open(Purpose::Purr, &second));
+    }
+
+    #[test]
+    fn a_fixed_name_is_the_same_again_and_says_nothing_of_its_neighbour() {
+        let before = Seal::new("secret", &mut Entropy::from_number(4));
+        let after = Seal::new("secret", &mut Entropy::from_number(5));
+        let name = before.fixed(Purpose::UpstreamContact, 7);
+        assert_eq!(name, after.fixed(Purpose::UpstreamContact, 7));
+        assert_eq!(after.open(Purpose::UpstreamContact, &name), Some(7));
+        assert_eq!(after.open(Purpose::BindingRoute, &name), None);
+        assert_ne!(name[..8], before.fixed(Purpose::UpstreamContact, 8)[..8]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use wakeline_push::WakeId;
 
 use crate::binding::BindingId;
 use crate::output::PushKey;
+use crate::upstream::HopId;
 
 /// Something that happened, and when.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,4 +84,10 @@ pub enum Leg {
     OverQuota,
     /// Bytes that were no message we can answer.
     Garbage,
+    /// A next hop of an upstream can be sent to.
+    HopOpen(HopId),
+    /// A next hop of an upstream cannot be reached, or did not answer.
+    HopDown(HopId),
+    /// A request found no next hop of its upstream up.
+    UpstreamDown,
 }

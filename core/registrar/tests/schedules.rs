@@ -74,7 +74,11 @@ impl Ledger {
                     *self.pushed.entry((wake, push.target.prid.expose().to_owned())).or_default() += 1;
                     self.keys.push(push.key);
                 }
-                Out::CancelPush(_) | Out::Persist(_) | Out::Trace(_) => {}
+                Out::CancelPush(_)
+                | Out::Persist(_)
+                | Out::Trace(_)
+                | Out::OpenFlow(_)
+                | Out::CloseFlow(_) => {}
             }
         }
     }

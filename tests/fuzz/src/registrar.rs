@@ -64,6 +64,8 @@ impl Bench {
                 }
                 Output::CancelPush(key) => self.pushes.retain(|one| *one != key),
                 Output::CloseFlow(flow) => self.flows.retain(|one| one.id != flow),
+                // No upstream is configured.
+                Output::OpenFlow(..) => {}
                 Output::Persist(change) => assert!(!format!("{change:?}").contains(TOKEN), "S23"),
                 Output::Trace(_) => {}
             }

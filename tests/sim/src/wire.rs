@@ -186,6 +186,8 @@ impl World {
                         self.gateway.registrar.handle_flow_closed(now, wall, flow);
                     }
                 }
+                // No upstream takes part here.
+                GatewayOutput::OpenFlow(..) => {}
                 GatewayOutput::Push(request) => self.push(*request),
                 GatewayOutput::CancelPush(_) => {}
                 GatewayOutput::Persist(change) => self.gateway.persist(*change),

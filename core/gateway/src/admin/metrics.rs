@@ -26,6 +26,9 @@ pub(crate) fn text(stats: &Stats) -> String {
         ("server_transactions", "SIP server transactions.", gauges.server_transactions),
         ("timers", "Armed timers.", gauges.timers),
         ("quota_names", "Names in the quota and back-off tables.", gauges.quota_names),
+        ("registers_on_their_way", "REGISTERs that wait for an upstream's answer.", gauges.registering),
+        ("next_hops", "Next hops of upstreams.", gauges.hops),
+        ("next_hops_up", "Next hops of upstreams that can be sent to.", gauges.hops_up),
         ("store_waiting", "Changes that wait for the store.", stats.store_waiting),
         ("store_troubled", "1 when the store takes nothing.", usize::from(stats.store_trouble.is_some())),
     ] {
@@ -43,6 +46,12 @@ pub(crate) fn text(stats: &Stats) -> String {
         ("held_requests", "Requests held for a sleeping device.", counters.held),
         ("wakes_expired", "Devices that did not come in time.", counters.wakes_expired),
         ("over_quota", "Wakes refused for their number.", counters.over_quota),
+        ("upstream_down", "Requests that found no next hop of their upstream up.", counters.upstream_down),
+        (
+            "next_hops_lost",
+            "Times that a next hop did not answer or could not be reached.",
+            counters.hops_lost,
+        ),
         ("garbage", "Datagrams and messages that were no SIP.", counters.garbage),
         ("evicted", "Connections closed to make room for newer ones.", counters.evicted),
         ("given_up", "Connections closed because they did not read.", counters.given_up),

@@ -89,7 +89,7 @@ async fn web(
 }
 
 /// Small messages at once; a peer that vanished without a word is noticed (fault F12).
-fn tune(io: &TcpStream) {
+pub(crate) fn tune(io: &TcpStream) {
     let _ = io.set_nodelay(true);
     let socket = SockRef::from(io);
     let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(300)));

@@ -5,6 +5,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod listen;
+pub(crate) mod next_hop;
 pub(crate) mod sessions;
 pub(crate) mod stream;
 pub(crate) mod stun;
@@ -12,11 +13,13 @@ pub(crate) mod tls;
 pub(crate) mod udp;
 pub(crate) mod websocket;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use wakeline_flow::{FlowId, FlowInfo};
+use wakeline_registrar::HopId;
 use wakeline_sip_message::Message;
 
 /// What comes up from a stream.
@@ -32,6 +35,12 @@ pub(crate) enum Inbound {
     Broken(FlowInfo, Option<Message>),
     /// The connection is gone.
     Closed(FlowId),
+    /// A next hop's name is resolved; it is spoken to from a UDP socket of ours.
+    HopFound(HopId, SocketAddr),
+    /// A connection to a next hop is open, its handshake done.
+    HopOpened(HopId, FlowInfo, mpsc::Sender<Outgoing>),
+    /// There is no way to a next hop now.
+    HopFailed(HopId),
 }
 
 /// What goes down to a stream.

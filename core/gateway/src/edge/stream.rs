@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::Connection as Tls;
 use rustls::{ServerConfig, ServerConnection};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -43,7 +44,7 @@ impl From<io::Error> for End {
 /// A connection's protocol state.
 struct Connection {
     io: TcpStream,
-    tls: Option<Box<ServerConnection>>,
+    tls: Option<Box<Tls>>,
     framer: Framer,
     flow: FlowInfo,
     /// Messages that came as early data and must wait for the end of the handshake.
@@ -58,16 +59,27 @@ pub(crate) async fn serve(
     tls: Option<Arc<ServerConfig>>,
     flow: FlowInfo,
     inbound: mpsc::Sender<Inbound>,
-    mut outgoing: mpsc::Receiver<Outgoing>,
+    outgoing: mpsc::Receiver<Outgoing>,
 ) {
     let tls = match tls.map(ServerConnection::new).transpose() {
-        Ok(tls) => tls.map(Box::new),
+        Ok(tls) => tls.map(|tls| Box::new(Tls::Server(tls))),
         Err(error) => {
             tracing::error!(%error, "TLS cannot begin");
             let _ = inbound.send(Inbound::Closed(flow.id)).await;
             return;
         }
     };
+    carry(io, tls, flow, inbound, outgoing).await;
+}
+
+/// Carries messages on a connection, whoever opened it, until it ends.
+pub(crate) async fn carry(
+    io: TcpStream,
+    tls: Option<Box<Tls>>,
+    flow: FlowInfo,
+    inbound: mpsc::Sender<Inbound>,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+) {
     let mut connection = Connection {
         io,
         tls,
@@ -196,7 +208,9 @@ impl Connection {
                         return Err(End::Failed);
                     }
                 };
-                if let Some(mut data) = tls.early_data() {
+                if let Tls::Server(tls) = &mut **tls
+                    && let Some(mut data) = tls.early_data()
+                {
                     early |= data.read_to_end(&mut clear)? > 0;
                 }
                 let ready = state.plaintext_bytes_to_read();

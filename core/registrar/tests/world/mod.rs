@@ -9,8 +9,8 @@ use wakeline_clock::{Time, WallTime};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, FlowInfo, Received, Transport};
 use wakeline_registrar::{
-    Account, Config, Credential, Leg, Loaded, Output, Persist, PushKey, PushRequest, PushResult, Registrar,
-    TrustedPeer,
+    Account, Config, Credential, HopId, Leg, Loaded, Output, Persist, PushKey, PushRequest, PushResult,
+    Registrar, TrustedPeer,
 };
 use wakeline_secret::Secret;
 use wakeline_sip_auth::{Asker, Credentials, Session};
@@ -28,6 +28,8 @@ pub enum Out {
     CancelPush(PushKey),
     Persist(Box<Persist>),
     Trace(Leg),
+    OpenFlow(HopId),
+    CloseFlow(FlowId),
 }
 
 pub struct World {
@@ -100,7 +102,8 @@ impl World {
                 Output::CancelPush(key) => Out::CancelPush(key),
                 Output::Persist(change) => Out::Persist(change),
                 Output::Trace(trace) => Out::Trace(trace.leg),
-                Output::CloseFlow(flow) => panic!("closed {flow:?}"),
+                Output::CloseFlow(flow) => Out::CloseFlow(flow),
+                Output::OpenFlow(hop, _) => Out::OpenFlow(hop),
             });
         }
     }

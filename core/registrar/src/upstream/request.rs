@@ -1,0 +1,172 @@
+//! Requests between phones and their upstream (RFC 3261 §16): whose they are, where they go, what happens when nobody
+//! answers there.
+
+use wakeline_clock::Time;
+use wakeline_flow::{FlowId, FlowInfo};
+use wakeline_sip_message::{BuildError, Message, Method, Name, Uri};
+use wakeline_sip_transaction::ServerKey;
+
+use super::{HopName, UpstreamId};
+use crate::admit::Admitted;
+use crate::binding::{BindingId, Device};
+use crate::context::{Context, ContextId, Kind, Phase, Step, Waking};
+use crate::flow::Liveness;
+use crate::fork::branch;
+use crate::hold::Lost;
+use crate::machine::Registrar;
+use crate::register::Refused;
+use crate::route::{Destination, Way};
+use crate::seal::Purpose;
+
+impl Registrar {
+    /// Where a request outside of a dialog goes that comes from an upstream or is for one.
+    pub(crate) fn way_by_upstream(&self, flow: &FlowInfo, uri: &Uri<'_>) -> Option<Destination> {
+        let Some(from) = self.upstreams.sender(flow) else {
+            return self.upstream_named(uri).map(Destination::Upstream);
+        };
+        let user = uri.user()?;
+        if let Some(id) = self.seal.open(Purpose::UpstreamContact, user).map(BindingId) {
+            // One that is gone here may come back: the phone still registers, the upstream still has our Contact.
+            let known = self.bindings.get(id).and_then(|binding| self.accounts.get(binding.aor));
+            return Some(match known.and_then(|entry| self.upstreams.of_domain(entry.domain())) {
+                Some(owner) if owner == from => Destination::Device(id),
+                Some(_) => Destination::Nowhere(404),
+                None => Destination::Nowhere(480),
+            });
+        }
+        // By name: all devices. Never back to where it came from (class S28).
+        let domain = uri.host_text();
+        let owner = self.upstream_named(uri)?;
+        let found = self.accounts.find(&uri.user_unescaped()?, domain).filter(|_| owner == from);
+        Some(found.map_or(Destination::Nowhere(404), Destination::Aor))
+    }
+
+    /// Whose domain a URI's host is, or whose address if it is none of our own names.
+    fn upstream_named(&self, uri: &Uri<'_>) -> Option<UpstreamId> {
+        let of_address = || self.upstreams.of_address(uri).filter(|_| !self.is_us(uri.host_text()));
+        self.upstreams.of_domain(uri.host_text()).or_else(of_address)
+    }
+
+    /// Whether an upstream asks with OPTIONS if a phone is there: we answer for it, and let it sleep.
+    pub(crate) fn is_qualify(&self, flow: &FlowInfo, request: &Message, to: Destination) -> bool {
+        request.method() == Method::Options
+            && matches!(to, Destination::Device(_) | Destination::Aor(_))
+            && self.upstreams.sender(flow).is_some()
+    }
+
+    /// Who may send to an upstream through us: a phone that is registered there, on the connection of its REGISTER. Its
+    /// password is the upstream's matter; without this check we would lend our address to anybody (class S28).
+    pub(crate) fn admit_to_upstream(
+        &mut self,
+        flow: &FlowInfo,
+        request: &Message,
+        upstream: UpstreamId,
+    ) -> Result<Admitted, Refused> {
+        let binding = self.sender_binding(flow, request).and_then(|id| self.bindings.get(id));
+        let aor = binding.map(|binding| binding.aor).ok_or(Refused::code(403))?;
+        let entry = self.accounts.get(aor).ok_or(Refused::code(403))?;
+        if self.upstreams.of_domain(entry.domain()) != Some(upstream) {
+            return Err(Refused::code(403));
+        }
+        Ok(Admitted { trusted: false, quota: u64::from(aor.0) })
+    }
+
+    /// Sends a request of a phone to its upstream: to the next hop that its dialog goes through, else to the first that is
+    /// up.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, each once")]
+    pub(crate) fn send_upstream(
+        &mut self,
+        now: Time,
+        key: ServerKey,
+        request: &Message,
+        flow: FlowInfo,
+        way: &Way,
+        kind: Kind,
+        admitted: &Admitted,
+        towards: Towards,
+    ) -> Result<(), Refused> {
+        let (upstream, hop) = match towards {
+            Towards::Any(upstream) => (Some(upstream), self.upstreams.open(upstream, &[])),
+            Towards::Hop(name) => self.upstreams.open_by_name(name),
+        };
+        let (Some(upstream), Some(hop)) = (upstream, hop) else { return Err(self.upstream_down(now)) };
+        let kind = match kind {
+            Kind::Call => Kind::Outgoing,
+            Kind::Outgoing | Kind::Reinvite | Kind::Bye | Kind::InDialog | Kind::Other | Kind::Late => kind,
+        };
+        let mut context = self.context(now, key, request, flow, way, kind, admitted, None);
+        context.upstream = Some(upstream);
+        context.branches.push(branch(Device(hop.id.0), None));
+        self.start(now, context, admitted, &[Liveness::Proven(hop.id)])
+    }
+
+    /// A next hop did not answer, or its connection broke: the request goes to the next one if it opens something, else it
+    /// ends.
+    pub(crate) fn upstream_lost(
+        &mut self,
+        now: Time,
+        id: ContextId,
+        context: &mut Context,
+        place: usize,
+        flow: FlowId,
+        lost: Lost,
+    ) {
+        match lost {
+            Lost::Silence => self.hop_silent(now, flow),
+            Lost::Flow => {}
+        }
+        context.branches[place].failed.push(flow);
+        match self.upstream_instead(context, place) {
+            Some(next) => self.forward(now, id, context, place, next.id),
+            None => {
+                self.trace(now, Some(context.wake), crate::trace::Leg::UpstreamDown);
+                context.branches[place].step = Step::Ended(503);
+            }
+        }
+    }
+
+    /// Another next hop for a request that opens something, while its caller still waits.
+    pub(crate) fn upstream_instead(&self, context: &Context, place: usize) -> Option<FlowInfo> {
+        let opens = match context.kind {
+            Kind::Outgoing | Kind::Other => context.phase == Phase::Open,
+            Kind::Call | Kind::Reinvite | Kind::Bye | Kind::InDialog | Kind::Late => false,
+        };
+        let failed = &context.branches.get(place)?.failed;
+        context.upstream.filter(|_| opens).and_then(|upstream| self.upstreams.open(upstream, failed))
+    }
+
+    /// Not a word for a while. Where there is another next hop it is tried; the answer of the first still counts.
+    pub(crate) fn upstream_slow(&mut self, now: Time, id: ContextId, context: &mut Context, place: usize) {
+        let Some(branch) = context.branches.get_mut(place) else { return };
+        branch.waking = Waking::Over;
+        let Step::Sent { client, flow, .. } = branch.step else { return };
+        branch.failed.push(flow);
+        if let Some(next) = self.upstream_instead(context, place) {
+            self.hop_silent(now, flow);
+            context.superseded.push(client);
+            self.forward(now, id, context, place, next.id);
+        } else if let Some(branch) = context.branches.get_mut(place) {
+            branch.failed.pop();
+        }
+    }
+}
+
+/// Which of an upstream's next hops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Towards {
+    /// The first that is up.
+    Any(UpstreamId),
+    /// The one that a dialog goes through.
+    Hop(HopName),
+}
+
+/// A request as it leaves for an upstream: what a phone says of its own identity is not passed on (RFC 3325 §5), and
+/// what wakes it is nobody's business there.
+pub(crate) fn without_claims(request: &Message) -> Result<Message, BuildError> {
+    let mut edit = request.edit().remove_all(Name::PAssertedIdentity);
+    let names = ["Remote-Party-ID", wakeline_push::X_MPUSH_HEADER, wakeline_push::WAKE_ID_HEADER];
+    for name in names.into_iter().filter_map(Name::parse) {
+        edit = edit.remove_all(name);
+    }
+    edit.finish()
+}
