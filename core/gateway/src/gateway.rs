@@ -582,7 +582,7 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
             limits.unregistered,
             Duration::from_secs(limits.unregistered_seconds),
         ),
-        dial: Dial::new(trusts, names, sender, &bound.0),
+        dial: Dial::new(trusts, names, sender, &bound.sip),
         state: State::new(now),
     };
     Ok((server, bound))

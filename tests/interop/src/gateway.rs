@@ -22,12 +22,18 @@ impl Gateway {
             .map(|user| format!("[[account]]\nuser = \"{user}\"\npassword = \"{PASSWORD}\"\n"))
             .collect();
         let listen = format!("[\"127.0.0.1:{port}\"]");
-        let file = folder.write(
-            "gateway.toml",
+        Gateway::start_with(
+            folder,
+            port,
             &format!(
                 "domains = [\"{DOMAIN}\", \"127.0.0.1\"]\ndigest = [\"MD5\"]\n[listen]\nudp = {listen}\ntcp = {listen}\ntls = []\nws = []\nwss = []\n{accounts}"
             ),
-        );
+        )
+    }
+
+    /// Starts one with this file; `port` is where it listens.
+    pub fn start_with(folder: &Folder, port: u16, file: &str) -> Gateway {
+        let file = folder.write("gateway.toml", file);
         let mut command = Command::new(program());
         command.args(["gateway", "--config"]).arg(file).env("WAKELINE_LOG", "debug");
         let process = Process::start(&command, folder, "gateway.log");

@@ -25,6 +25,21 @@ pub struct Kamailio {
 impl Kamailio {
     /// Starts a registrar that challenges every REGISTER, and a proxy that records its route.
     pub fn start(folder: &Folder) -> Kamailio {
+        Kamailio::start_with(folder, "")
+    }
+
+    /// The same, and every call of its own users is challenged too.
+    pub fn start_challenging_calls(folder: &Folder) -> Kamailio {
+        let calls = format!(
+            r#"if (is_method("INVITE") && from_uri == myself) {{
+    if (!pv_auth_check("{DOMAIN}", "{PASSWORD}", "0", "0")) {{ auth_challenge("{DOMAIN}", "1"); exit; }}
+    consume_credentials();
+  }}"#
+        );
+        Kamailio::start_with(folder, &calls)
+    }
+
+    fn start_with(folder: &Folder, calls: &str) -> Kamailio {
         let (port, tls_port) = (free_port(), free_port());
         let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into(), DOMAIN.into()])
             .expect("a certificate");
@@ -40,7 +55,7 @@ impl Kamailio {
             ),
         );
         let configuration =
-            folder.write("kamailio.cfg", &configuration(port, tls_port, &tls.display().to_string()));
+            folder.write("kamailio.cfg", &configuration(port, tls_port, &tls.display().to_string(), calls));
         let run = folder.path("run");
         std::fs::create_dir_all(&run).expect("a folder");
         let mut command = Command::new("kamailio");
@@ -87,7 +102,7 @@ impl Kamailio {
     }
 }
 
-fn configuration(port: u16, tls_port: u16, tls: &str) -> String {
+fn configuration(port: u16, tls_port: u16, tls: &str, calls: &str) -> String {
     let modules = [
         "tm",
         "tmx",
@@ -146,6 +161,7 @@ request_route {{
     }}
     exit;
   }}
+  {calls}
   if (is_method("INVITE|SUBSCRIBE")) record_route();
   if (!lookup("location")) {{ sl_send_reply("404", "Not Found"); exit; }}
   t_relay();

@@ -281,7 +281,10 @@ impl Watch {
             | Leg::RegisterRefused(_)
             | Leg::RequestRefused(_)
             | Leg::OverQuota
-            | Leg::Garbage => {}
+            | Leg::Garbage
+            | Leg::HopOpen(_)
+            | Leg::HopDown(_)
+            | Leg::UpstreamDown => {}
         }
         false
     }
