@@ -93,7 +93,13 @@ impl Registrar {
             let Ok(route) = route else { return Way::nowhere(400) };
             let party = self.party(&route);
             let uri = route.uri();
-            if party.is_none() && !self.is_us_on(flow, uri.host(), uri.host_text()) || own_routes == u8::MAX {
+            // An upstream may live on our own machine: then its port tells it from us. What it has left of its own name in
+            // a request that it sends us is as good as gone.
+            let ours = match self.upstreams.of_address(&uri) {
+                Some(upstream) => self.upstreams.sender(flow) == Some(upstream),
+                None => self.is_us_on(flow, uri.host(), uri.host_text()),
+            };
+            if party.is_none() && !ours || own_routes == u8::MAX {
                 foreign = true;
                 break;
             }

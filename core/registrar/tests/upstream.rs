@@ -804,10 +804,38 @@ fn s28_no_relay_and_no_way_back_to_where_it_came_from() {
     let forged = if forged == name { name.replace(&user, &format!("B{}", &user[1..])) } else { forged };
     let invite = of_pbx(&mut edge, Method::Invite, &forged, "forged");
     assert_eq!(final_status(&edge.pbx_sends(&invite), edge.hops[0]), Some(404));
-    // The PBX may name the phone by its address as well.
+    // The PBX may name the phone by its address as well, and forget to take its own name off the Route.
     let invite = of_pbx(&mut edge, Method::Invite, &format!("sip:mia@{PBX}"), "by-name");
+    let invite = invite.edit().append(Name::Route, "<sip:10.0.0.5:5060;transport=tcp;lr>").finish().unwrap();
     let out = edge.pbx_sends(&invite);
-    assert_eq!(requests(&out, mia.flow, &Method::Invite).len(), 1);
+    assert_eq!(one(&out, mia.flow, &Method::Invite).routes().count(), 0);
+}
+
+#[test]
+fn a_pbx_on_our_own_machine_is_told_from_us_by_its_port() {
+    let mut edge = Edge::new();
+    let flow = edge.world.open(Transport::Tcp, "203.0.113.1");
+    edge.world.close(edge.hops[0]);
+    let flow = FlowInfo { remote: "203.0.113.1:5060".parse().unwrap(), ..flow };
+    edge.world.gateway.handle_hop_opened(edge.world.now, HopId(0), flow);
+    edge.hops[0] = flow;
+    let mut mia = Sleeper::new(&mut edge, "mia", INSTANCE_A);
+    mia.register(&mut edge);
+    let invite = of_phone(&mut edge, &mia, Method::Invite, "sip:bob@pbx.example.net", "call-out");
+    edge.world.receive(mia.flow, &invite);
+    let arrived = edge.at_pbx(&Method::Invite);
+    let ok = Builder::response(&arrived, 200, "")
+        .to_tag("bob")
+        .header(Name::RecordRoute, "<sip:203.0.113.1:5060;lr>")
+        .copy(&arrived, Name::RecordRoute)
+        .header(Name::Contact, "<sip:bob@10.0.0.44:5062>")
+        .build()
+        .unwrap();
+    let ok = status(&edge.pbx_sends(&ok), mia.flow);
+    let ack = within(&mut edge, &invite, &ok, Method::Ack, "SIP/2.0/TLS 192.0.2.10:4444");
+    edge.world.receive(mia.flow, &ack);
+    let ack = edge.at_pbx(&Method::Ack);
+    assert_eq!(ack.header(Name::Route), Some("<sip:203.0.113.1:5060;lr>"), "the PBX's own Route stays");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Our gateway before Kamailio: a phone registers there through us with a password that only Kamailio knows, sleeps, is
 //! woken for a call, and calls out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,7 +10,7 @@ use wakeline_interop::baresip::{Baresip, Wishes};
 use wakeline_interop::gateway::Gateway;
 use wakeline_interop::kamailio::{DOMAIN, Kamailio};
 use wakeline_interop::phone::Phone;
-use wakeline_interop::place::{Folder, PATIENCE, free_port, wait_until};
+use wakeline_interop::place::{Folder, free_port, wait_until};
 use wakeline_interop::{sipp, sound};
 use wakeline_push_services::{Delivered, FcmOptions, FcmService};
 
@@ -28,19 +29,33 @@ enum Between {
 }
 
 struct Place {
-    runtime: tokio::runtime::Runtime,
-    push: FcmService,
+    push: Arc<FcmService>,
     deliveries: UnboundedReceiver<Delivered>,
     kamailio: Kamailio,
     gateway: Gateway,
     folder: Folder,
 }
 
+/// The stand-in for the push service, on a thread of its own until the test ends.
+fn push_service() -> Arc<FcmService> {
+    let (sender, started) = std::sync::mpsc::channel();
+    std::thread::Builder::new()
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                let service = FcmService::start(FcmOptions::default()).await.expect("a push service");
+                let _ = sender.send(Arc::new(service));
+                std::future::pending::<()>().await;
+            });
+        })
+        .expect("a thread");
+    started.recv().expect("a push service")
+}
+
 impl Place {
     fn new(name: &str, between: Between, more: &str) -> Place {
         let folder = Folder::new(name);
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let push = runtime.block_on(FcmService::start(FcmOptions::default())).expect("a push service");
+        let push = push_service();
         let deliveries = push.subscribe();
         let account = folder.write("push-account.json", &push.service_account_json());
         let ca = folder.write("push-ca.pem", push.ca_pem());
@@ -67,7 +82,7 @@ impl Place {
             push.endpoint()
         );
         let gateway = Gateway::start_with(&folder, port, &file);
-        Place { runtime, push, deliveries, kamailio, gateway, folder }
+        Place { push, deliveries, kamailio, gateway, folder }
     }
 
     /// Mia's phone, registered at Kamailio through the gateway, with a push token.
@@ -90,8 +105,12 @@ impl Place {
 
     /// What the push service was asked to deliver to mia's phone.
     fn delivered(&mut self) -> String {
-        let next = tokio::time::timeout(PATIENCE, self.deliveries.recv());
-        let message = self.runtime.block_on(async { next.await }).expect("a push in time").expect("a push");
+        let mut message = None;
+        wait_until("a push", || {
+            message = self.deliveries.try_recv().ok();
+            message.is_some()
+        });
+        let message = message.expect("a push");
         assert_eq!(message.device, TOKEN);
         serde_json::to_string(&message.data).expect("a payload")
     }
