@@ -1,6 +1,8 @@
 //! Our gateway before Kamailio: a phone registers there through us with a password that only Kamailio knows, sleeps, is
 //! woken for a call, and calls out.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
