@@ -214,8 +214,15 @@ impl Registration {
     /// The platform's token, or that there is none any more. A new one replaces the old one's binding; where the
     /// registrar cannot do that, the old Contact is removed first (RFC 8599 §4.1.2, RFC 5626 §6).
     pub fn set_push(&mut self, now: Time, push: Option<PushParameters>) {
+        if self.takes_push(push) {
+            self.tell_push(now);
+        }
+    }
+
+    /// Takes note of a token; true when the registrar has another one, or none.
+    pub(crate) fn takes_push(&mut self, push: Option<PushParameters>) -> bool {
         if self.push == push {
-            return;
+            return false;
         }
         let refused = self.push_status == PushStatus::Refused;
         self.push = push;
@@ -223,9 +230,11 @@ impl Registration {
             // Another service may be served.
             self.push_status = PushStatus::NotAsked;
         }
-        if self.registered_push.as_ref() == self.wanted_push() {
-            return;
-        }
+        self.registered_push.as_ref() != self.wanted_push()
+    }
+
+    /// The registrar is to hear of the token.
+    pub(crate) fn tell_push(&mut self, now: Time) {
         match &self.state {
             // Carried by the attempt that starts next.
             State::Idle | State::Stopped(_) | State::Opening(_) => {}

@@ -1,6 +1,7 @@
 //! The account's settings change while it is registered.
 
 use wakeline_clock::Time;
+use wakeline_push::PushParameters;
 use wakeline_sip_auth::Session;
 
 use crate::answer::{Gruus, Offer};
@@ -26,6 +27,24 @@ impl Registration {
     /// A registration that rests (not started, or suspended) uses them when it goes on. Flows that are being opened are
     /// not waited for any more when the way or the address of record changed: whoever opens them gives them up first.
     pub fn reconfigure(&mut self, now: Time, config: AccountConfig, edge: Edge) {
+        let push = self.push.clone();
+        self.reconfigure_with_push(now, config, push, edge);
+    }
+
+    /// The same when the token goes or comes with it: another interval follows from that, and the registrar is to hear of
+    /// both at once.
+    pub fn reconfigure_with_push(
+        &mut self,
+        now: Time,
+        config: AccountConfig,
+        push: Option<PushParameters>,
+        edge: Edge,
+    ) {
+        let token = self.takes_push(push);
+        if token {
+            // What was too brief for a pushed binding need not be for another.
+            self.min_expires = 0;
+        }
         let config = AccountConfig { instance: Some(self.instance.clone()), ..config };
         if edge == Edge::Changed || !self.is_same_account(&config) {
             // What is being opened leads to the old place, and was given up there.
@@ -61,7 +80,11 @@ impl Registration {
         }
         match edge {
             Edge::Changed => self.way_changed(now),
-            Edge::Same if news || seen => self.tell(now, Again::Always),
+            // Carries the token, unless it sleeps: then only a token wakes it.
+            Edge::Same if (news || seen) && !matches!(self.state, State::Suspended) => {
+                self.tell(now, Again::Always)
+            }
+            Edge::Same if token => self.tell_push(now),
             Edge::Same if credentials => self.tell(now, Again::WhereItFailed),
             Edge::Same => {}
         }

@@ -99,10 +99,7 @@ impl UserAgent {
 
     fn set_parameter(&mut self, account: AccountId, name: &str, value: &str) {
         let Some(line) = self.line(account) else { return self.no_such_account(account) };
-        let wanted = |line: &Line| {
-            let settings = &line.identity().settings;
-            (settings.account().is_to_register(), settings.push().choice)
-        };
+        let wanted = |line: &Line| line.identity().settings.account().is_to_register();
         let (before, shown) = (wanted(line), line.snapshot(self.now));
         let mut settings = line.identity().settings.clone();
         settings.set(name, value, Source::Assigned);
@@ -114,12 +111,11 @@ impl UserAgent {
         let Some(line) = self.lines.get_mut(account.0 as usize) else { return };
         let (delivery, mut idle) = (&mut self.delivery, Vec::new());
         let changed = Identity::new(account, settings).and_then(|identity| {
-            if before.1 != identity.settings.push().choice {
-                line.registration.set_push(now, push.filter(|_| !off));
-            }
-            line.set_identity(identity, now, |account| idle = delivery.give_up_edge(account))
+            line.set_identity(identity, push.filter(|_| !off), now, |account| {
+                idle = delivery.give_up_edge(account)
+            })
         });
-        let after = wanted(line).0;
+        let after = wanted(line);
         for flow in idle {
             self.close_flow(flow);
         }
@@ -127,7 +123,7 @@ impl UserAgent {
             return self.complain(Some(account), None, error.to_string(), "the former value is kept");
         }
         if self.life == Life::Awake {
-            match (before.0, after) {
+            match (before, after) {
                 (false, true) => self.register(account),
                 (true, false) => self.unregister(account),
                 (true, true) | (false, false) => {}

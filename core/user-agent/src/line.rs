@@ -6,6 +6,7 @@ use std::time::Duration;
 use wakeline_clock::{Time, WallTime};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, Hop, Transport};
+use wakeline_push::PushParameters;
 use wakeline_registration::{
     AccountConfig, Cause, Edge, Instance, Phase, Registration, Remembered, Reregister, SeenAddress,
 };
@@ -71,10 +72,11 @@ impl Line {
     }
 
     /// The settings changed: what concerns the binding is in force at once.
-    /// `give_up` ends the opening of flows to the former edge.
+    /// `push` is the token that it may use; `give_up` ends the opening of flows to the former edge.
     pub(crate) fn set_identity(
         &mut self,
         identity: Identity,
+        push: Option<PushParameters>,
         now: Time,
         give_up: impl FnOnce(AccountId),
     ) -> Result<(), AccountError> {
@@ -88,7 +90,7 @@ impl Line {
             give_up(identity.id);
         }
         self.identity = identity;
-        self.registration.reconfigure(now, config, edge);
+        self.registration.reconfigure_with_push(now, config, push, edge);
         Ok(())
     }
 

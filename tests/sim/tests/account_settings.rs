@@ -114,3 +114,29 @@ fn a_suspended_phone_sends_nothing_for_a_day_and_is_woken_with_one_register() {
     let registers = world.wire[before..].iter().filter(|seen| seen.bytes.starts_with(b"REGISTER")).count();
     assert_eq!((registers, world.pushes.len()), (1, 1));
 }
+
+/// Push is switched off, and on again: the registrar hears of the token and of the interval that follows from it at once.
+#[test]
+fn enablepush_costs_one_register_each_way() {
+    let mut world = world(&[]);
+    world.run(30 * S);
+    for (value, interval) in [("0", "Expires: 300"), ("1", "Expires: 604800"), ("0", "Expires: 300")] {
+        let before = world.wire.len();
+        let (account, name) = (Default::default(), "enablepush".to_owned());
+        world.wish(1, Command::SetParameter { account, name, value: value.into() });
+        world.run(10 * S);
+        let sent: Vec<String> = world.wire[before..]
+            .iter()
+            .filter(|seen| seen.of_phone(1) && seen.to_gateway)
+            .map(|seen| String::from_utf8_lossy(&seen.bytes).into_owned())
+            .filter(|text| text.starts_with("REGISTER "))
+            .collect();
+        assert_eq!(sent.len(), 1, "enablepush {value}: {sent:#?}");
+        assert_eq!(
+            (sent[0].contains("pn-prid"), sent[0].contains(interval)),
+            (value == "1", true),
+            "{sent:#?}"
+        );
+        assert!(world.is_registered(1));
+    }
+}
