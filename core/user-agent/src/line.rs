@@ -19,8 +19,9 @@ use wakeline_sip_resolve::Target;
 use crate::account::{AccountError, Identity};
 use crate::snapshot::{AccountId, PushStatus, RegistrationPhase, RegistrationSnapshot};
 
-/// RFC 5626 §4.4.1 recommends 95 to 120 s on streams; the pings come at 80 to 100 % of this.
-const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(120);
+/// RFC 5626 §4.4.1 recommends 95 to 120 s on streams to keep the NAT open. A phone that is awake also wants to know: a
+/// half-open connection is found within 30 s (fault F12), a ping at 80 to 100 % of this and 10 s for its answer.
+const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// The default of `keepaliveival`: a person who sets another one means every transport.
 const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(28);
 

@@ -65,6 +65,15 @@ pub struct SimPhone {
     /// By how much its clock is ahead of the gateway's, in milliseconds.
     pub clock_ahead: i64,
     accounts: Vec<Settings>,
+    due: Due,
+}
+
+/// When a phone's next timer fires: asked for after every step of any of them, and a world may hold thousands.
+#[derive(Clone, Copy)]
+enum Due {
+    /// It may have changed.
+    Stale,
+    Known(Option<Time>),
 }
 
 impl SimPhone {
@@ -84,6 +93,7 @@ impl SimPhone {
             behind_nat: false,
             clock_ahead: 0,
             accounts: vec![account(user, transport)],
+            due: Due::Stale,
         }
     }
 
@@ -133,15 +143,32 @@ impl SimPhone {
         #[expect(clippy::expect_used, reason = "a scenario with bad settings is a bug of the scenario")]
         let agent = UserAgent::new(configuration, seed, now, wall).expect("settings that work");
         self.life = Life::Running(Box::new(agent));
+        self.due = Due::Stale;
         self.pace = Pace::Runs;
         self.lives += 1;
     }
 
     /// The user agent, if the process runs.
     pub fn agent(&mut self) -> Option<&mut UserAgent> {
+        self.due = Due::Stale;
         match &mut self.life {
             Life::Killed => None,
             Life::Running(agent) => Some(agent),
+        }
+    }
+
+    /// When its next timer fires; never while it is frozen.
+    pub(crate) fn due(&mut self) -> Option<Time> {
+        match (&self.life, self.pace) {
+            (Life::Killed, _) | (Life::Running(_), Pace::Frozen) => None,
+            (Life::Running(agent), Pace::Runs) => match self.due {
+                Due::Known(due) => due,
+                Due::Stale => {
+                    let due = agent.poll_timeout();
+                    self.due = Due::Known(due);
+                    due
+                }
+            },
         }
     }
 

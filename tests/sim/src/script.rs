@@ -24,19 +24,32 @@ impl Script {
     /// # Panics
     /// When it cannot be written.
     pub fn request(&mut self, method: Method, to: &str) -> Message {
+        #[expect(clippy::expect_used, reason = "a scenario with a bad script is a bug of the scenario")]
+        self.draft(method, to).build().expect("a request that can be written")
+    }
+
+    /// An INVITE with an offer.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn invite(&mut self, to: &str) -> Message {
+        let offer = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+        #[expect(clippy::expect_used, reason = "a scenario with a bad script is a bug of the scenario")]
+        self.draft(Method::Invite, to).body("application/sdp", offer).build().expect("an INVITE")
+    }
+
+    fn draft(&mut self, method: Method, to: &str) -> Builder {
         self.made += 1;
         let (local, made) = (self.local, self.made);
         let name = method.as_str().to_owned();
-        let builder = Builder::request(method, to)
+        Builder::request(method, to)
             .header(Name::Via, format!("SIP/2.0/TCP {local};branch=z9hG4bK-script-{}-{made}", self.link))
             .header(Name::MaxForwards, 70)
             .header(Name::From, format!("\"Trunk\" <sip:trunk@{local}>;tag=script-{made}"))
             .header(Name::To, format!("<{to}>"))
             .header(Name::CallId, format!("script-{}-{made}", self.link))
             .header(Name::CSeq, format!("1 {name}"))
-            .header(Name::Contact, format!("<sip:trunk@{local};transport=tcp>"));
-        #[expect(clippy::expect_used, reason = "a scenario with a bad script is a bug of the scenario")]
-        builder.build().expect("a request that can be written")
+            .header(Name::Contact, format!("<sip:trunk@{local};transport=tcp>"))
     }
 
     /// The CANCEL of an INVITE of ours (RFC 3261 §9.1).

@@ -202,6 +202,11 @@ impl World {
         self.queue.insert((when, self.next), happening);
     }
 
+    /// Anything, now.
+    pub fn happens(&mut self, happening: Happening) {
+        self.happen(happening);
+    }
+
     /// A wish, now.
     pub fn wish(&mut self, phone: usize, command: Command) {
         self.happen(Happening::Wish(phone, command));
@@ -237,10 +242,8 @@ impl World {
     fn step(&mut self, end: Time) -> bool {
         let mut next = self.queue.first_key_value().map(|((when, _), _)| *when);
         next = earliest(next, self.gateway.registrar.poll_timeout());
-        for phone in &self.phones {
-            if let (Life::Running(agent), Pace::Runs) = (&phone.life, phone.pace) {
-                next = earliest(next, agent.poll_timeout());
-            }
+        for phone in &mut self.phones {
+            next = earliest(next, phone.due());
         }
         let Some(next) = next.filter(|next| *next <= end) else { return false };
         if next > self.now {
@@ -265,11 +268,7 @@ impl World {
             self.settle_gateway();
         }
         for phone in 0..self.phones.len() {
-            let due = match (&self.phones[phone].life, self.phones[phone].pace) {
-                (Life::Running(agent), Pace::Runs) => agent.poll_timeout().is_some_and(|due| due <= now),
-                (Life::Running(_), Pace::Frozen) | (Life::Killed, _) => false,
-            };
-            if due {
+            if self.phones[phone].due().is_some_and(|due| due <= now) {
                 if let Some(agent) = self.phones[phone].agent() {
                     agent.handle_timeout(now);
                 }

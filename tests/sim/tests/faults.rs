@@ -158,6 +158,49 @@ fn f6_gateway_restarts_idle_mid_register_mid_invite_and_mid_call() {
     }
 }
 
+/// Two thousand phones lose their gateway at once (RFC 5626 §4.5): within ten seconds all are back when it is, and no
+/// second has more than a fair share of them; after a long outage their waits have grown, and they come over more than
+/// twenty.
+#[test]
+fn f6_two_thousand_phones_come_back_one_after_the_other() {
+    const PHONES: usize = 2000;
+    let phones = (0..PHONES).map(|number| SimPhone::new(&format!("user{number}"), 1, None)).collect();
+    let mut world = World::new(6, phones);
+    world.recording = false;
+    for phone in 0..PHONES {
+        world.after(phone as u32 * MS, Happening::Start(phone));
+    }
+    let back = |world: &World| (0..PHONES).filter(|phone| world.is_registered(*phone)).count();
+    world.run(10 * S);
+    assert_eq!(back(&world), PHONES);
+    // Seconds of the moments at which phones are back, as they are seen every half second.
+    let comes_back = |world: &mut World, within: u32| {
+        let mut seen = vec![back(world)];
+        while seen.last() != Some(&PHONES) && seen.len() <= within as usize * 2 {
+            world.run(500 * MS);
+            seen.push(back(world));
+        }
+        seen
+    };
+    world.happens(Happening::RestartGateway);
+    world.run(100 * MS);
+    let seen = comes_back(&mut world, 10);
+    assert_eq!((seen[0], seen.last()), (0, Some(&PHONES)), "ten seconds later: {seen:?}");
+    let busiest = seen.windows(3).map(|pair| pair[2] - pair[0]).max().unwrap();
+    assert!(busiest <= PHONES / 5, "{busiest} in one second: {seen:?}");
+    // Away for two minutes.
+    world.unreachable = true;
+    world.happens(Happening::RestartGateway);
+    world.run(120 * S);
+    assert_eq!(back(&world), 0);
+    world.unreachable = false;
+    let seen = comes_back(&mut world, 300);
+    let of = |share: usize| seen.iter().position(|count| count * 100 >= PHONES * share).unwrap() / 2;
+    assert!(of(95) - of(5) >= 20, "nine of ten within {} s: {seen:?}", of(95) - of(5));
+    let busiest = seen.windows(3).map(|pair| pair[2] - pair[0]).max().unwrap();
+    assert!(busiest <= PHONES / 10, "{busiest} in one second: {seen:?}");
+}
+
 #[test]
 fn f7_pushes_late_doubled_lost_out_of_order_and_after_the_cancel() {
     for (seed, fates) in [
@@ -190,6 +233,26 @@ fn f7_pushes_late_doubled_lost_out_of_order_and_after_the_cancel() {
     world.run(20 * S);
     assert_eq!((world.phones[1].rings(), world.phones[1].ends()), (0, vec!["cancelled"]));
     well(world);
+}
+
+/// A ping every 16 to 20 s, and 10 s for its answer (RFC 5626 §4.4.1): without any traffic of its own a phone that is in
+/// front learns within 30 s that its stream leads nowhere, and the next call goes over another one within two.
+#[test]
+fn f12_a_half_open_stream_is_found_within_thirty_seconds() {
+    for transport in [1, 2] {
+        for quiet in [20, 27, 34, 41, 55] {
+            let mut world = world(12, transport);
+            world.run(quiet * S);
+            world.silence(1);
+            let found = world.run_until(30 * S, |world| !world.is_registered(1));
+            assert!(found, "after {quiet} s, transport {transport}");
+            // RFC 5626 §4.5 spreads the return over 8 s.
+            assert!(world.run_until(9 * S, |world| world.is_registered(1)));
+            dial(&mut world);
+            assert!(world.run_until(2 * S, |world| world.has_call(1, CallPhase::Ringing)));
+            well(world);
+        }
+    }
 }
 
 #[test]

@@ -2,8 +2,7 @@
 //!
 //! Rows that cannot be expressed here: 24 (a device before its first unlock) and 28 (permissions) are the shells'. Of row
 //! 22 there is what the gateway does when the push service does not know it any more; the renewal of keys is the senders'.
-//! Of row 31 there is the port that is blocked; certificates are tested in `engine`. Of row 27 there is a BYE and a
-//! re-INVITE, not yet REFER. Of row 11 there is the call screen's silence; of row 20 only the lateness; row 23's missed-call
+//! Of row 31 there is the port that is blocked; certificates are tested in `engine`. Of row 11 there is the call screen's silence; of row 20 only the lateness; row 23's missed-call
 //! message is a later feature.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use wakeline_registrar::{Leg, PushResult};
 use wakeline_sim::{Fate, Happening, SimPhone, Whim, World, gateway_config};
-use wakeline_sip_message::Method;
+use wakeline_sip_message::{Method, Name};
 use wakeline_user_agent::{CallPhase, Command, RegistrationPhase};
 
 const S: Duration = Duration::from_secs(1);
@@ -243,11 +242,7 @@ fn push_for_a_second_call_leaves_the_first_one_alone() {
 #[test]
 fn push_for_a_call_while_another_is_being_dialled_leaves_that_one_alone() {
     for transport in [0, 1, 2] {
-        let phones = vec![
-            SimPhone::new("bob", 1, None),
-            SimPhone::new("mia", transport, Some("token-of-mia-0")),
-            SimPhone::new("eve", 1, None),
-        ];
+        let phones = vec![SimPhone::new("bob", 1, None), quiet(transport), SimPhone::new("eve", 1, None)];
         let mut world = registered(World::new(10, phones));
         world.run(60 * S);
         world.wish(1, Command::Dial { account: Default::default(), to: "sip:eve@sim.example".into() });
@@ -529,6 +524,45 @@ fn re_invite_to_a_sleeping_phone_wakes_it_and_is_answered() {
     world.run(8 * S);
     assert!(world.snapshot(0).unwrap().calls[0].on_hold, "{:#?}", world.snapshot(0));
     assert!(!world.pushes.is_empty());
+    well(world);
+}
+
+// Row 27
+#[test]
+fn refer_to_a_sleeping_phone_wakes_it_and_is_answered_on_the_new_flow() {
+    let mut world = awake(27, 1);
+    let trunk = world.script();
+    let invite = world.scripts[trunk].invite("sip:mia@sim.example");
+    world.say(trunk, &invite);
+    rings(&mut world, 1);
+    world.whim(1, Whim::Answer);
+    world.run(S);
+    let ok = world.scripts[trunk].responses(Method::Invite).pop().expect("a 200");
+    let ack = world.scripts[trunk].in_dialog(Method::Ack, 1, &ok);
+    world.say(trunk, &ack);
+    world.run(20 * S);
+    assert!(world.has_call(1, CallPhase::Established));
+    world.after(Duration::ZERO, Happening::Freeze(1));
+    world.silence(1);
+    world.run(20 * S);
+    let (pushes, before) = (world.pushes.len(), world.wire.len());
+    let refer = world.scripts[trunk].in_dialog(Method::Refer, 2, &ok);
+    let refer = refer.edit().append(Name::ReferTo, "<sip:eve@sim.example>").finish().unwrap();
+    world.say(trunk, &refer);
+    world.run(8 * S);
+    assert!(world.pushes.len() > pushes, "the phone is woken for it");
+    let on = |method: &str| {
+        let seen = world.wire[before..].iter().rfind(|seen| seen.of_phone(1) && seen.is(method));
+        seen.unwrap_or_else(|| panic!("no {method}")).link
+    };
+    assert_eq!(on("REFER"), on("REGISTER"), "the REFER comes where the phone has just registered");
+    // Transfers are declined (RFC 3515 §2.4.2); what matters here is that the phone says so itself, and once.
+    assert_eq!(world.scripts[trunk].codes(Method::Refer), [603]);
+    assert!(world.has_call(1, CallPhase::Established), "the call goes on");
+    let bye = world.scripts[trunk].in_dialog(Method::Bye, 3, &ok);
+    world.say(trunk, &bye);
+    world.run(5 * S);
+    assert_eq!(world.scripts[trunk].codes(Method::Bye), [200]);
     well(world);
 }
 
