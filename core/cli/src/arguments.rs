@@ -21,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   wakeline phone --serveraddress sip.example.org --username mia --password secret --transport 2
   wakeline call sip:bob@example.org --config account.conf --play hello.wav --record answer.wav --seconds 10
+  wakeline gateway init
   wakeline gateway --config gateway.toml
   wakeline doctor --config gateway.toml
   wakeline demo
@@ -186,13 +187,73 @@ pub(crate) struct CallFlags {
 
 /// `wakeline gateway`.
 #[derive(Args, Debug, Default, Clone)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct GatewayFlags {
+    #[command(subcommand)]
+    pub(crate) action: Option<GatewayAction>,
     /// The operator's file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Prints a file with every key, its default and its meaning
     #[arg(long)]
     pub(crate) example: bool,
+}
+
+/// What there is to do beside serving.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum GatewayAction {
+    /// Asks five questions and writes the file
+    Init(InitFlags),
+    /// Copies the store while the gateway goes on
+    Backup(CopyFlags),
+    /// Puts a copy in the store's place; the gateway must not run
+    Restore(CopyFlags),
+}
+
+/// `wakeline gateway init`. Every flag answers a question.
+#[derive(Args, Debug, Default, Clone)]
+pub(crate) struct InitFlags {
+    /// The domain of the phones' addresses; localhost: this machine only
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) domain: Option<String>,
+    /// The certificate with its whole chain, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its key, where it does not lie beside it under the usual name
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub(crate) key: Option<PathBuf>,
+    /// The Firebase service account
+    #[arg(long, value_name = "FILE")]
+    pub(crate) firebase: Option<PathBuf>,
+    /// Apple's key: its file, the team and the bundle, in one text
+    #[arg(long, value_name = "FILE TEAM BUNDLE")]
+    pub(crate) apple: Option<String>,
+    /// The first account's name
+    #[arg(long, value_name = "USER")]
+    pub(crate) account: Option<String>,
+    /// Where the store goes; without it, beside the file, or in /var/lib/wakeline for a file in /etc
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store: Option<PathBuf>,
+    /// The file that is written
+    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
+    pub(crate) output: PathBuf,
+    /// Asks nothing: what no flag answers has the answer that would be offered
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Writes over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `wakeline gateway backup` and `restore`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct CopyFlags {
+    /// The gateway's file, which names the store
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The copy
+    #[arg(value_name = "COPY")]
+    pub(crate) copy: PathBuf,
 }
 
 /// `wakeline relay`.

@@ -3,16 +3,61 @@
 use std::time::Duration;
 
 use wakeline_gateway::config::{Account, Config, EXAMPLE};
+use wakeline_gateway::store::{StoreError, backup, restore};
 use wakeline_gateway::{Gateway, StartError};
 
-use crate::arguments::GatewayFlags;
+use crate::arguments::{CopyFlags, GatewayAction, GatewayFlags};
 use crate::exit::{Exit, Failure};
 
 /// How long calls in progress may go on after the first signal.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Runs the gateway until SIGINT or SIGTERM.
+/// Runs the gateway, or prepares or copies what it stands on.
 pub(crate) fn run(flags: &GatewayFlags) -> Result<Exit, Failure> {
+    match &flags.action {
+        None => serve(flags),
+        Some(GatewayAction::Init(init)) => crate::gateway_init::run(init),
+        Some(GatewayAction::Backup(flags)) => {
+            let store = flags.store()?;
+            let rows = backup(&store, &flags.copy).map_err(|error| stored(&error))?;
+            println!("{} has {rows} rows", flags.copy.display());
+            Ok(Exit::Well)
+        }
+        Some(GatewayAction::Restore(flags)) => {
+            let store = flags.store()?;
+            let mark = wakeline_clock::system::wall().as_secs();
+            let (rows, kept) = restore(&flags.copy, &store, mark).map_err(|error| stored(&error))?;
+            println!("{} has {rows} rows", store.display());
+            if let Some(kept) = kept {
+                println!("what was there is kept as {}", kept.display());
+            }
+            Ok(Exit::Well)
+        }
+    }
+}
+
+fn stored(error: &StoreError) -> Failure {
+    Failure::new(Exit::Failed, error.to_string())
+}
+
+impl CopyFlags {
+    /// The store that the gateway's file names.
+    fn store(&self) -> Result<std::path::PathBuf, Failure> {
+        let usage = |text: String| Failure::new(Exit::Usage, text);
+        let config = Config::from_file(&self.config).map_err(|error| usage(error.to_string()))?;
+        let path = config.store.path;
+        if path.as_os_str().is_empty() {
+            return Err(usage(format!(
+                "{} names no store.path: there is nothing to copy",
+                self.config.display()
+            )));
+        }
+        Ok(path)
+    }
+}
+
+/// Serves until SIGINT or SIGTERM.
+fn serve(flags: &GatewayFlags) -> Result<Exit, Failure> {
     if flags.example {
         print!("{EXAMPLE}");
         return Ok(Exit::Well);

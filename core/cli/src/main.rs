@@ -16,6 +16,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod gateway;
+mod gateway_init;
 mod log;
 mod phone;
 mod relay;

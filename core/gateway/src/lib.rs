@@ -15,6 +15,7 @@ pub mod config;
 pub mod doctor;
 mod edge;
 mod gateway;
+pub mod init;
 mod provision;
 pub mod push;
 pub mod relay;

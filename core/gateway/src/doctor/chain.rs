@@ -84,10 +84,11 @@ pub(super) fn client() -> Result<(Arc<ClientConfig>, Arc<Witness>), Error> {
     Ok((Arc::new(config), witness))
 }
 
-/// Judges a chain for each name, as a phone would.
+/// Judges a chain for each name, as a phone would. `self_signed`: the file names none, so the gateway made its own.
 pub(super) fn examine(
     chain: &[CertificateDer<'static>],
     domains: &[String],
+    self_signed: bool,
     ca_file: Option<&Path>,
     report: &mut Report,
 ) {
@@ -124,6 +125,12 @@ pub(super) fn examine(
                 name,
                 "the certificate ends within two weeks",
                 "renew it; the gateway takes new files up by itself, open connections stay",
+            ),
+            (Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)), _) if self_signed => report.doubtful(
+                Hop::Tls,
+                name,
+                "the certificate is self-signed, as no file is named",
+                "fine for phones that pin it; for all others get one from a public authority and name it in [tls]",
             ),
             (Err(error), _) => {
                 let (what, cure) = named(&error);

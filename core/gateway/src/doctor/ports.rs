@@ -72,7 +72,8 @@ pub(super) async fn examine(config: &Config, ca_file: Option<&Path>, report: &mu
         }
         if transport.is_secure() && !judged && !witness.chain().is_empty() {
             judged = true;
-            chain::examine(&witness.chain(), &config.domains, ca_file, report);
+            let own = config.tls.certificate.as_os_str().is_empty();
+            chain::examine(&witness.chain(), &config.domains, own, ca_file, report);
         }
     }
     let rank = |transport| match transport {

@@ -4,10 +4,12 @@
 //! a few tables of named values, so that an embedded file and a cluster's server are equally easy; what stands in a
 //! value is [`record`]'s matter. [`Keeper`] owns the one writer thread.
 
+mod backup;
 mod keeper;
 pub mod record;
 mod sqlite;
 
+pub use backup::{backup, restore};
 pub use keeper::{Health, Keeper};
 pub use sqlite::{Sqlite, inspect};
 

@@ -182,6 +182,21 @@ const fn name(table: Table) -> &'static str {
     }
 }
 
+/// Whether this program knows a file's schema.
+///
+/// # Errors
+/// When a newer one wrote it, or it cannot be read.
+pub(super) fn schema(path: &Path) -> Result<(), StoreError> {
+    let store = Sqlite { path: path.to_owned(), connection: None };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| store.why(&error))?;
+    let found: u32 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| store.why(&error))?;
+    let known = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
+    if found > known { Err(StoreError::Newer { place: store.place(), found, known }) } else { Ok(()) }
+}
+
 /// Looks at a store's file without changing it: whether it is sound, and how many rows it has.
 ///
 /// # Errors
