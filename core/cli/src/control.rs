@@ -90,6 +90,8 @@ async fn serve(
     let mut line = Vec::new();
     loop {
         tokio::select! {
+            // What has happened is told before the next line is read, or the input's end would cut it off.
+            biased;
             event = phone.event() => match event {
                 Some(event) => write(&mut writer, &event).await?,
                 None => return Ok(End::Phone),
