@@ -13,7 +13,6 @@ use wakeline_sip_resolve::Resolver;
 use wakeline_sip_transaction::{ServerKey, Transactions};
 
 use crate::account::{AccountError, Identity};
-use crate::attempts::Withdrawal;
 use crate::delivery::{Delivery, Job};
 use crate::event::{Event, Problem};
 use crate::farewell::Farewell;
@@ -23,6 +22,7 @@ use crate::output::{Input, MediaRequest, Output};
 use crate::phone_call::PhoneCall;
 use crate::snapshot::{AccountId, CallId, Snapshot};
 use crate::wakes::Wakes;
+use crate::withdrawal::Withdrawal;
 
 /// What a phone is started with.
 #[derive(Clone, Debug, Default)]

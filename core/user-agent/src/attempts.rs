@@ -5,30 +5,18 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use wakeline_clock::Time;
-use wakeline_flow::{FlowId, Hop};
+use wakeline_flow::FlowId;
 use wakeline_sip_message::{Message, Method};
 use wakeline_sip_transaction::ClientKey;
 
 use crate::agent::UserAgent;
 use crate::delivery::{Errand, Job, Owner};
 use crate::snapshot::{AccountId, CallId};
+use crate::withdrawal::Withdrawal;
 
 /// A server that is there says 100 within 200 ms (RFC 3261 §17.2.1). One that has said nothing for this long is not the
 /// only one tried any more, as with a REGISTER; timer B would take 32 s.
 const SILENCE: Duration = Duration::from_secs(4);
-/// A far end that rings does so no longer than this (RFC 3261 §16.6: timer C is at least 3 minutes).
-const RINGS_AT_MOST: Duration = Duration::from_secs(180);
-
-/// An INVITE whose flow is gone: the far end may ring for it.
-pub(crate) struct Withdrawal {
-    account: AccountId,
-    /// As it left, with its Via.
-    invite: Message,
-    /// Where it went: its CANCEL goes there as well.
-    hop: Hop,
-    until: Time,
-}
-
 impl UserAgent {
     // ---- hops that say nothing -------------------------------------------------------------------------------
 
@@ -100,13 +88,12 @@ impl UserAgent {
     /// where nobody can be told.
     pub(crate) fn note_withdrawals(&mut self, flow: FlowId) {
         let Some(hop) = self.flows.hop(flow) else { return };
-        let until = self.now + RINGS_AT_MOST;
         for (key, invite) in self.transactions.unanswered_invites(flow) {
             if let Some(job) = self.delivery.job(key)
                 && invite.to_tag().is_none()
             {
                 let account = job.account;
-                self.withdrawals.push(Withdrawal { account, invite, hop: hop.clone(), until });
+                self.withdrawals.push(Withdrawal::new(account, invite, hop.clone(), self.now));
             }
         }
     }
@@ -115,9 +102,10 @@ impl UserAgent {
     pub(crate) fn withdraw(&mut self, account: AccountId) {
         let now = self.now;
         let due: Vec<Withdrawal> =
-            self.withdrawals.extract_if(.., |one| one.account == account || one.until <= now).collect();
-        for Withdrawal { account, invite, hop, until } in due {
-            if until > now {
+            self.withdrawals.extract_if(.., |one| one.account == account || one.is_over(now)).collect();
+        for one in due {
+            if !one.is_over(now) {
+                let Withdrawal { account, invite, hop, .. } = one;
                 let job = Job { hops: VecDeque::from([hop]), ..Job::new(Errand::Withdraw(invite), account) };
                 self.try_next_hop(job);
             }

@@ -26,6 +26,28 @@ impl UserAgent {
         alive.or_else(|| self.farewells.get(&id).map(|farewell| (farewell.account, farewell.flow)))
     }
 
+    /// Forgets the calls whose duties are done; true when there was more to do for one. What has not even left by then
+    /// (a flow that neither opens nor fails) is given up, and nothing else may be left.
+    pub(crate) fn forget_farewells(&mut self) -> bool {
+        self.farewells.retain(|_, farewell| !farewell.session.is_finished());
+        let now = self.now;
+        let overdue: Vec<CallId> =
+            self.farewells.iter().filter(|(_, left)| left.is_overdue(now)).map(|(id, _)| *id).collect();
+        let mut moved = false;
+        for id in overdue {
+            let unsent = self.delivery.take_unsent_of(id);
+            if unsent.is_empty() {
+                let left = self.farewells.remove(&id);
+                debug_assert!(left.is_none(), "{id:?} is over and still waits for something");
+            }
+            moved |= !unsent.is_empty();
+            for job in unsent {
+                self.undeliverable(job);
+            }
+        }
+        moved
+    }
+
     /// A request of a call left on this flow.
     pub(crate) fn note_sent(&mut self, owner: Owner, flow: FlowId) {
         match owner {

@@ -4,8 +4,7 @@ use wakeline_clock::Time;
 use wakeline_flow::FlowId;
 use wakeline_sip_transaction::Intervals;
 
-use crate::agent::UserAgent;
-use crate::snapshot::{AccountId, CallId};
+use crate::snapshot::AccountId;
 
 /// A call that is over.
 pub(crate) struct Farewell {
@@ -29,32 +28,13 @@ impl Farewell {
         Farewell { account, flow, session, until: now + Intervals::default().timeout() * 3 }
     }
 
+    /// Whether its duties must have ended.
+    pub(crate) fn is_overdue(&self, now: Time) -> bool {
+        self.until <= now
+    }
+
     /// When something is due.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         wakeline_clock::earliest(self.session.poll_timeout(), Some(self.until))
-    }
-}
-
-impl UserAgent {
-    /// Forgets the calls whose duties are done; true when there was more to do for one. What has not even left by then
-    /// (a flow that neither opens nor fails) is given up, and nothing else may be left.
-    pub(crate) fn forget_farewells(&mut self) -> bool {
-        self.farewells.retain(|_, farewell| !farewell.session.is_finished());
-        let now = self.now;
-        let overdue: Vec<CallId> =
-            self.farewells.iter().filter(|(_, left)| left.until <= now).map(|(id, _)| *id).collect();
-        let mut moved = false;
-        for id in overdue {
-            let unsent = self.delivery.take_unsent_of(id);
-            if unsent.is_empty() {
-                let left = self.farewells.remove(&id);
-                debug_assert!(left.is_none(), "{id:?} is over and still waits for something");
-            }
-            moved |= !unsent.is_empty();
-            for job in unsent {
-                self.undeliverable(job);
-            }
-        }
-        moved
     }
 }

@@ -36,6 +36,7 @@ mod registering;
 mod snapshot;
 mod wakes;
 mod waking;
+mod withdrawal;
 
 pub use account::AccountError;
 pub use agent::{Configuration, UserAgent};

@@ -21,6 +21,7 @@ mod descriptions;
 mod dialog;
 mod dns;
 mod phone;
+mod phone_script;
 mod proofs;
 mod push;
 mod registrar;

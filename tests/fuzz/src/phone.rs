@@ -11,11 +11,12 @@ use wakeline_settings::{Settings, Source};
 use wakeline_sip_message::{Message, Method, Name};
 use wakeline_sip_resolve::{Answer, LookupFailure, Question, Record};
 use wakeline_user_agent::{
-    AccountId, CallId, Command, Configuration, Encryption, Event, FlowFailure, Input, MediaAnswer,
-    MediaEvent, MediaRequest, Output, UserAgent,
+    CallId, Command, Configuration, Encryption, Event, FlowFailure, Input, MediaAnswer, MediaEvent,
+    MediaRequest, Output, UserAgent,
 };
 
-use crate::bend::{METHODS, Request, SDP, bend, request, response};
+use crate::bend::{SDP, response};
+use crate::phone_script::{command, incoming};
 use crate::script::{Bound, Script};
 
 const PASSWORD: &str = "a canary of a password";
@@ -133,61 +134,6 @@ impl Bench {
     }
 }
 
-fn command(bench: &Bench, script: &mut Script<'_>) -> Command {
-    let call = script.pick(&bench.calls).unwrap_or(CallId(u64::from(script.byte() & 7)));
-    let account = AccountId(u32::from(script.byte() % 3));
-    const TO: [&str; 7] = [
-        "tom",
-        "sip:bob@example.org",
-        "sip:bob@203.0.113.9:5060;transport=tcp",
-        "sips:bob@other.example",
-        "sip:bob@x?Route=%3Csip:evil%3E&Subject=a%0d%0aEvil:1",
-        "+1 (555) 0100",
-        "\r\nEvil: 1",
-    ];
-    let to = match script.below(TO.len() + 1) {
-        own if own == TO.len() => script.text(20),
-        known => TO[known].to_owned(),
-    };
-    match script.below(26) {
-        0 | 1 => Command::Start,
-        2 => Command::Register { account },
-        3 => Command::Unregister { account },
-        4 => Command::SetPushToken {
-            provider: ["fcm", "apns", "x\r\ny"][script.below(3)].into(),
-            param: ["acme", "AB12.org.example.voip", ""][script.below(3)].into(),
-            prid: Secret::from(format!("{TOKEN}{}", script.byte() & 1)),
-        },
-        5 => Command::ClearPushToken,
-        6 => Command::PushReceived {
-            payload: ["{\"v\":1,\"t\":\"call\",\"wid\":\"Zk3vQm1xT0aB9wLr\"}", "{}", "\0"][script.below(3)]
-                .into(),
-        },
-        7 => Command::PushReceived { payload: script.text(60) },
-        8 => Command::Suspend,
-        9 => Command::Resume,
-        10 => Command::NetworkChanged,
-        11 => Command::NetworkLost,
-        12 | 13 => Command::Dial { account, to },
-        14 | 15 => Command::Answer { call },
-        16 => Command::Decline { call },
-        17 => Command::Reject { call, code: script.u16() },
-        18 => Command::Forward { call, to },
-        19 => Command::Hangup { call },
-        20 => Command::Hold { call, on: script.flag() },
-        21 => Command::Dtmf { call, digits: script.text(6) },
-        22 => Command::SetAudioGranted { granted: script.flag() },
-        23 => Command::Options { account, to },
-        24 => Command::Ignore { call },
-        _ => Command::SetParameter {
-            account,
-            name: ["displayname", "username", "transport", "customsipheader", "autoaccept"][script.below(5)]
-                .into(),
-            value: Secret::from(script.text(20)),
-        },
-    }
-}
-
 fn media(script: &mut Script<'_>, request: &MediaRequest) -> Option<MediaAnswer> {
     let refused = script.below(8) == 0;
     match request {
@@ -238,7 +184,7 @@ fn step(bench: &mut Bench, script: &mut Script<'_>, cseq: &mut u32, transport: &
     let now = bench.now;
     match script.below(22) {
         0..=4 => {
-            let command = command(bench, script);
+            let command = command(&bench.calls, TOKEN, script);
             assert!(!format!("{command:?}").contains(TOKEN), "S23");
             bench.agent.handle_command(now, command);
         }
@@ -276,7 +222,8 @@ fn step(bench: &mut Bench, script: &mut Script<'_>, cseq: &mut u32, transport: &
         }
         13..=15 => {
             if let Some(info) = script.pick(&bench.flows) {
-                let bytes = incoming(bench, script, cseq);
+                let sent: Vec<Message> = bench.sent.iter().map(|(_, message)| message.clone()).collect();
+                let bytes = incoming(&sent, script, cseq);
                 bench.agent.handle_input(now, Input::Received(Received { flow: info, bytes }));
             }
         }
@@ -331,49 +278,6 @@ fn step(bench: &mut Bench, script: &mut Script<'_>, cseq: &mut u32, transport: &
             }
         }
     }
-}
-
-fn incoming(bench: &Bench, script: &mut Script<'_>, cseq: &mut u32) -> Bytes {
-    if script.below(6) == 0 {
-        return Bytes::copy_from_slice(script.bytes(60));
-    }
-    *cseq += u32::from(script.byte() & 1);
-    // Within a dialog that the phone itself has named lately, or a new one.
-    let known = script.pick(&bench.sent).filter(|_| script.flag()).map(|(_, message)| message);
-    let (call_id, from, to) = match &known {
-        Some(message) if message.is_request() => (
-            message.call_id().to_owned(),
-            "<sip:far@192.0.2.9>;tag=t1".to_owned(),
-            message.header(Name::From).unwrap_or("").to_owned(),
-        ),
-        Some(message) => (
-            message.call_id().to_owned(),
-            message.header(Name::From).unwrap_or("").to_owned(),
-            message.header(Name::To).unwrap_or("").to_owned(),
-        ),
-        None => (
-            ["in1", "in2", "in3"][script.below(3)].to_owned(),
-            "\"%s%n\" <sip:far@192.0.2.9>;tag=t1".to_owned(),
-            "<sip:mia@example.org>".to_owned(),
-        ),
-    };
-    let method = match script.below(3) {
-        0 => METHODS[script.below(METHODS.len())].clone(),
-        1 => Method::Cancel,
-        _ => Method::Invite,
-    };
-    let branch = format!("z9hG4bK{}", script.byte() % 6);
-    let names = Request {
-        method,
-        uri: "sip:mia@10.20.0.5:40001",
-        call_id: &call_id,
-        from: &from,
-        to: &to,
-        cseq: *cseq,
-        branch: &branch,
-        via: "SIP/2.0/UDP 192.0.2.1:5060",
-    };
-    request(script, &names).map(|message| bend(script, &message)).unwrap_or_default()
 }
 
 /// The phone is told to stop and nobody answers any more: everything ends, and every call has ended once.

@@ -5,8 +5,11 @@
 //! repeats itself exactly. What must hold in every run is watched all the time (`watch`), and [`World::finish`] looks at
 //! what is left when all is over. [`run_seed`] draws a world and a schedule from a number.
 
+mod breaking;
 mod broken;
+mod finish;
 mod gateway;
+mod ghosts;
 mod network;
 mod phone;
 mod phones;
