@@ -197,6 +197,9 @@ pub(crate) struct GatewayFlags {
     /// Prints a file with every key, its default and its meaning
     #[arg(long)]
     pub(crate) example: bool,
+    /// Seals the password of an account at a PBX, read from standard input, and prints the lines for the file
+    #[arg(long, value_name = "USER@DOMAIN", requires = "config")]
+    pub(crate) seal: Option<String>,
 }
 
 /// What there is to do beside serving.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use wakeline_gateway::config::{Account, Config, EXAMPLE};
 use wakeline_gateway::store::{StoreError, backup, restore};
+use wakeline_gateway::vault::Vault;
 use wakeline_gateway::{Gateway, StartError};
+use wakeline_secret::Secret;
 
 use crate::arguments::{CopyFlags, GatewayAction, GatewayFlags};
 use crate::exit::{Exit, Failure};
@@ -68,6 +70,9 @@ fn serve(flags: &GatewayFlags) -> Result<Exit, Failure> {
         Some(path) => Config::from_file(path).map_err(|error| usage(&error))?,
         None => to_try()?,
     };
+    if let Some(account) = &flags.seal {
+        return seal(&config, account);
+    }
     let handle = Gateway::start(config).map_err(|error| not_started(&error))?;
     for (transport, address) in handle.bound() {
         println!("listening on {} {address}", transport.via_token().to_ascii_lowercase());
@@ -106,6 +111,35 @@ pub(crate) fn not_started(error: &StartError) -> Failure {
         | StartError::System(_) => Exit::Failed,
     };
     Failure::new(exit, error.to_string())
+}
+
+/// Seals one password with the file's key, and prints the block for the file.
+fn seal(config: &Config, account: &str) -> Result<Exit, Failure> {
+    let usage = |why: &str| Failure::new(Exit::Usage, why.to_owned());
+    let (user, domain) = account
+        .split_once('@')
+        .filter(|(user, domain)| !user.is_empty() && !domain.is_empty())
+        .ok_or_else(|| usage("--seal wants USER@DOMAIN, such as mia@pbx.example.org"))?;
+    let theirs = config.upstream.iter().flat_map(|upstream| &upstream.domains);
+    if !theirs.into_iter().any(|known| known.eq_ignore_ascii_case(domain)) {
+        return Err(usage(&format!("{domain} is not a domain of any [[upstream]] in the file")));
+    }
+    if config.vault.key_file.as_os_str().is_empty() {
+        return Err(usage("name a key file first: [vault] key_file = \"/etc/wakeline/vault.key\""));
+    }
+    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error.to_string());
+    let vault = Vault::open_or_make(&config.vault.key_file).map_err(|error| failed(&error))?;
+    eprintln!("the password of {account}, and Enter:");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(|error| failed(&error))?;
+    let password = Secret::from(line.trim_end_matches(['\r', '\n']));
+    if password.is_empty() {
+        return Err(usage("no password came on standard input"));
+    }
+    let sealed = vault.seal(&format!("{user}@{}", domain.to_ascii_lowercase()), &password);
+    let sealed = sealed.map_err(|error| failed(&error))?;
+    println!("[[account]]\nuser = {user:?}\ndomain = {domain:?}\nsealed = {sealed:?}");
+    Ok(Exit::Well)
 }
 
 /// Two accounts for a gateway without a file, so that it works; nobody but this machine can reach it.

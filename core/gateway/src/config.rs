@@ -14,6 +14,7 @@ use crate::admin::Access;
 pub use crate::provision::settings::{Android, Ios, Provision};
 pub use crate::push::settings::{Apns, Canary, Fcm, Hook, Push, WebPush};
 pub use crate::upstream::Upstream;
+use crate::vault::Vault;
 
 /// The example file: every key with its default and its meaning.
 pub const EXAMPLE: &str = include_str!("../gateway.toml");
@@ -68,6 +69,8 @@ pub struct Config {
     pub account: Vec<Account>,
     /// Servers that some domains are passed on to.
     pub upstream: Vec<Upstream>,
+    /// What sealed passwords are opened with.
+    pub vault: VaultFile,
     /// Push services.
     pub push: Push,
     /// Waiting times, in seconds.
@@ -154,6 +157,14 @@ pub struct Trust {
     pub registered_connections: bool,
 }
 
+/// Where the key of sealed passwords is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VaultFile {
+    /// The key file; empty: none.
+    pub key_file: PathBuf,
+}
+
 /// One account.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -170,6 +181,10 @@ pub struct Account {
     pub sha256: Secret,
     /// With SHA-512-256.
     pub sha512_256: Secret,
+    /// In the domain of an upstream: the password there, sealed.
+    pub sealed: String,
+    /// The digest user name there; empty: the user part.
+    pub upstream_user: String,
 }
 
 /// Waiting times, in seconds.
@@ -246,6 +261,7 @@ impl Default for Config {
             trust: Trust::default(),
             account: Vec::new(),
             upstream: Vec::new(),
+            vault: VaultFile::default(),
             push: Push::default(),
             timers: Timers::default(),
             expiry: Expiry::default(),
@@ -440,6 +456,35 @@ impl Config {
         self.account.iter().map(|account| self.account(account)).collect()
     }
 
+    /// An account that the gateway registers at its upstream itself.
+    fn kept_account(
+        &self,
+        account: &Account,
+        domain: String,
+        clear: bool,
+    ) -> Result<registrar::Account, ConfigError> {
+        let wrong = |why: String| ConfigError::Value { key: "account", why };
+        let name = format!("{}@{domain}", account.user);
+        if clear || account.sealed.is_empty() {
+            return Err(wrong(format!(
+                "{name}: an upstream's password is kept sealed; `wakeline gateway --config FILE --seal {name}` prints the line. \
+                 Without an account here the phone's own digest passes through"
+            )));
+        }
+        let vault = Vault::open(&self.vault.key_file).map_err(|error| wrong(error.to_string()))?;
+        let password = vault.unseal(&name, &account.sealed).map_err(|error| wrong(error.to_string()))?;
+        let username = match account.upstream_user.as_str() {
+            "" => account.user.clone(),
+            named => named.to_owned(),
+        };
+        Ok(registrar::Account {
+            user: account.user.clone(),
+            domain,
+            credential: registrar::Credential::Password(password.clone()),
+            upstream: Some(registrar::UpstreamCredential { username, password }),
+        })
+    }
+
     fn account(&self, account: &Account) -> Result<registrar::Account, ConfigError> {
         let wrong = |why: String| ConfigError::Value { key: "account", why };
         if account.user.is_empty() {
@@ -449,6 +494,19 @@ impl Config {
             "" => self.domains.first().cloned().unwrap_or_default(),
             domain => domain.to_ascii_lowercase(),
         };
+        let clear = [&account.password, &account.md5, &account.sha256, &account.sha512_256];
+        let clear = clear.into_iter().any(|secret| !secret.is_empty());
+        if self
+            .upstream
+            .iter()
+            .any(|one| one.domains.iter().any(|theirs| theirs.eq_ignore_ascii_case(&domain)))
+        {
+            return self.kept_account(account, domain, clear);
+        }
+        if !account.sealed.is_empty() || !account.upstream_user.is_empty() {
+            let why = "`sealed` and `upstream_user` are for accounts in the domain of an [[upstream]]";
+            return Err(wrong(format!("{}: {why}", account.user)));
+        }
         if !self.domains.iter().any(|ours| ours.eq_ignore_ascii_case(&domain)) {
             return Err(wrong(format!("{}: {domain} is not among the domains", account.user)));
         }
@@ -477,7 +535,7 @@ impl Config {
                 )));
             }
         };
-        Ok(registrar::Account { user: account.user.clone(), domain, credential })
+        Ok(registrar::Account { user: account.user.clone(), domain, credential, upstream: None })
     }
 }
 
@@ -597,6 +655,15 @@ mod tests {
             ("[push.apns]\nkey = \"k\"", "unknown field `key`"),
             ("[push.hook]\nproviders = \"hms\"", "line 2"),
             ("[[account]]\nuser = \"a\"", "a: a password"),
+            ("[[account]]\nuser = \"a\"\nsealed = \"v1.x\"", "domain of an [[upstream]]"),
+            (
+                "[[upstream]]\ndomains = [\"x\"]\nnext_hops = [\"sip:a\"]\n[[account]]\nuser = \"a\"\ndomain = \"X\"\npassword = \"p\"",
+                "--seal a@x",
+            ),
+            (
+                "[[upstream]]\ndomains = [\"x\"]\nnext_hops = [\"sip:a\"]\n[[account]]\nuser = \"a\"\ndomain = \"x\"\nsealed = \"v1.x\"",
+                "vault.key_file",
+            ),
             ("[[account]]\nuser = \"a\"\npassword = \"p\"\ndomain = \"b\"", "b is not among the domains"),
             ("[[account]]\nuser = \"a\"\nmd5 = \"12\"", "32 hex digits"),
             (

@@ -268,7 +268,8 @@ impl Handle {
         answer.await.unwrap_or_default()
     }
 
-    /// Adds an account, or replaces the credential of one; it is stored.
+    /// Adds an account, or replaces the credential of one; it is stored, unless the gateway is to register it at an
+    /// upstream itself: that lasts until the gateway ends.
     pub fn put_account(&self, account: Account) {
         let _ = self.commands.send(Command::PutAccount(account));
     }

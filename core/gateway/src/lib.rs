@@ -24,6 +24,7 @@ mod stats;
 pub mod store;
 mod strangers;
 mod upstream;
+pub mod vault;
 mod wakes;
 mod web;
 

@@ -365,7 +365,7 @@ impl Server {
             Some(wake) => {
                 tracing::info!(target: "wakeline_gateway::wake", %wake, at = ?trace.at, leg = ?trace.leg)
             }
-            None if matches!(trace.leg, Leg::HopDown(_) | Leg::UpstreamDown) => {
+            None if matches!(trace.leg, Leg::HopDown(_) | Leg::UpstreamDown | Leg::LineRefused(_)) => {
                 tracing::warn!(target: "wakeline_gateway::edge", at = ?trace.at, leg = ?trace.leg);
             }
             None => tracing::debug!(target: "wakeline_gateway::edge", at = ?trace.at, leg = ?trace.leg),
@@ -388,7 +388,8 @@ impl Server {
                 drop(reply.send(self.registrar.aor(now, &user, &domain)));
             }
             Command::PutAccount(account) => {
-                if let Some(keeper) = &self.keeper {
+                // A password that is kept for an upstream lies nowhere in clear: such an account stands in the file, sealed.
+                if let Some(keeper) = self.keeper.as_ref().filter(|_| account.upstream.is_none()) {
                     keeper.put(Table::Accounts, Change::Put(record::account_row(&account)));
                 }
                 self.registrar.put_account(now, account);

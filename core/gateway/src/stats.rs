@@ -122,6 +122,8 @@ impl Counters {
             Leg::HopDown(_) => &mut self.hops_lost,
             Leg::PushAccepted(_)
             | Leg::HopOpen(_)
+            | Leg::LineBound
+            | Leg::LineRefused(_)
             | Leg::RegisterIn(_)
             | Leg::RegisterOk(_)
             | Leg::InviteOut { .. }

@@ -21,6 +21,8 @@ pub struct Upstream {
     pub networks: Vec<String>,
     /// Seconds that are asked for at least for a phone that can be woken.
     pub expires: u32,
+    /// Seconds that the gateway asks for when it registers an account itself.
+    pub account_expires: u32,
     /// PEM certificates to trust under TLS instead of the system's.
     pub ca_file: PathBuf,
     /// SHA-256 of the server's public key, hex: trusted under TLS instead of any certificate.
@@ -34,6 +36,7 @@ impl Default for Upstream {
             next_hops: Vec::new(),
             networks: Vec::new(),
             expires: 7 * 86_400,
+            account_expires: 600,
             ca_file: PathBuf::new(),
             pin: String::new(),
         }
@@ -71,6 +74,7 @@ impl Upstream {
                 .map(|text| network("upstream.networks", text))
                 .collect::<Result<_, _>>()?,
             expires: self.expires,
+            line_expires: self.account_expires,
         })
     }
 

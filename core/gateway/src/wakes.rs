@@ -155,6 +155,8 @@ impl Wake {
             | Leg::RequestRefused(_)
             | Leg::OverQuota
             | Leg::HopOpen(_)
+            | Leg::LineBound
+            | Leg::LineRefused(_)
             | Leg::HopDown(_)
             | Leg::UpstreamDown
             | Leg::Garbage => {}
@@ -202,6 +204,10 @@ pub(crate) fn step(at_ms: f64, leg: &Leg) -> Step {
         Leg::Garbage => plain("bytes that are no SIP message"),
         Leg::HopOpen(hop) => with("connected to the upstream's next hop", u64::from(hop.0)),
         Leg::HopDown(hop) => with("no way to the upstream's next hop", u64::from(hop.0)),
+        Leg::LineBound => plain("registered at the upstream by the gateway"),
+        Leg::LineRefused(code) => {
+            with("the upstream refuses the password kept here with this code", u64::from(*code))
+        }
         Leg::UpstreamDown => plain("no next hop of the upstream is up"),
     }
 }

@@ -17,6 +17,19 @@ pub struct Account {
     pub domain: String,
     /// What its digests are checked against.
     pub credential: Credential,
+    /// What the gateway itself registers with, in a domain of an upstream; its phones then prove themselves to us. Never
+    /// written with the rest: a password at rest is sealed.
+    #[serde(skip)]
+    pub upstream: Option<UpstreamCredential>,
+}
+
+/// A password that the gateway keeps for an account at an upstream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UpstreamCredential {
+    /// The user name of the digest.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
 }
 
 /// What is stored of a password.
@@ -190,7 +203,12 @@ mod tests {
     use wakeline_entropy::Entropy;
 
     fn account(user: &str, domain: &str) -> Account {
-        Account { user: user.into(), domain: domain.into(), credential: Credential::Password("x".into()) }
+        Account {
+            user: user.into(),
+            domain: domain.into(),
+            credential: Credential::Password("x".into()),
+            upstream: None,
+        }
     }
 
     #[test]

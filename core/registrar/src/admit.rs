@@ -57,12 +57,15 @@ impl Registrar {
             let name = format!("{}|{}", flow.remote.ip(), from.as_str());
             return Ok(Admitted { trusted: true, quota: self.keyed.digest(name.as_bytes()) });
         }
-        if !from.is_sip() || !self.accounts.is_ours(from.host_text()) {
-            return Err(Refused::code(403));
-        }
         let user = from.user_unescaped().unwrap_or_default();
         let named = format!("{user}@{}", from.host_text());
         let claimed = self.accounts.find(&user, from.host_text());
+        // In an upstream's domain we know those only whose credential we keep.
+        let known = self.accounts.is_ours(from.host_text())
+            || claimed.is_some_and(|claimed| self.line_of(claimed).is_some());
+        if !from.is_sip() || !known {
+            return Err(Refused::code(403));
+        }
         if self.config.trust_registered_connections
             && flow.transport.is_secure()
             && let Some(claimed) = claimed
@@ -97,9 +100,13 @@ impl Registrar {
         };
         let wall = self.wall;
         let (accounts, realm) = (&self.accounts, self.config.realm.as_str());
+        // A digest user name without a domain belongs to the sender's own, if that is an upstream's.
+        let home = request.from().ok().map(|from| from.uri().host_text());
+        let home = home.filter(|host| self.upstreams.of_domain(host).is_some());
+        let home = home.unwrap_or(accounts.first_domain());
         let mut found = None;
         let lookup = |username: &str, algorithm: Algorithm| {
-            let (user, domain) = username.split_once('@').unwrap_or((username, accounts.first_domain()));
+            let (user, domain) = username.split_once('@').unwrap_or((username, home));
             let id = accounts.find(user, domain)?;
             let ha1 = accounts.get(id)?.ha1(algorithm, username, realm)?;
             found = Some(id);

@@ -271,7 +271,7 @@ pub(crate) fn instance_urn(binding: &Binding) -> String {
 }
 
 /// A user part with the escapes that RFC 3261 §25.1 asks for.
-fn escape_user(user: &str) -> String {
+pub(crate) fn escape_user(user: &str) -> String {
     let mut text = String::with_capacity(user.len());
     for byte in user.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {

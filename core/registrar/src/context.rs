@@ -187,6 +187,10 @@ pub(crate) struct Context {
     pub(crate) aor: Option<AorId>,
     /// The upstream that it goes to, if it does.
     pub(crate) upstream: Option<UpstreamId>,
+    /// Whose credential of ours authorises it there.
+    pub(crate) line: Option<AorId>,
+    /// How far the CSeq that the upstream has seen is ahead of the phone's: each challenge that we answer costs one.
+    pub(crate) ahead: u8,
     pub(crate) branches: SmallVec<[Branch; 1]>,
     /// Transactions of branches that were sent again on a newer flow; a 2xx on one of them still counts.
     pub(crate) superseded: SmallVec<[ClientKey; 1]>,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use wakeline_clock::Time;
 
+use crate::account::AorId;
 use crate::binding::BindingId;
 use crate::context::ContextId;
 use crate::upstream::HopId;
@@ -23,6 +24,8 @@ pub(crate) enum Due {
     Quotas,
     /// A next hop that failed is to be asked for again.
     Hop(HopId),
+    /// A registration of our own at an upstream is to be refreshed or tried again.
+    Line(AorId),
     /// The oldest REGISTER on its way to an upstream has waited long enough for a first word.
     Registering,
 }

@@ -17,7 +17,7 @@ use crate::machine::{Mode, Registrar};
 use crate::register::Refused;
 use crate::route::{Destination, Party, Way};
 use crate::trace::Leg;
-use crate::upstream::{Towards, without_claims};
+use crate::upstream::Towards;
 
 /// How often one branch may be sent: a device that changes networks all the time ends somewhere.
 const MOST_SENT: u8 = 6;
@@ -86,7 +86,7 @@ impl Registrar {
         {
             return self.options(now, key, request);
         } else if let Destination::Upstream(upstream) = way.to {
-            self.admit_to_upstream(&flow, request, upstream)?
+            self.admit_to_upstream(now, &flow, request, upstream)?
         } else {
             self.admit(now, &flow, request)?
         };
@@ -113,8 +113,8 @@ impl Registrar {
                 context.branches.push(branch(device, Some(id)));
                 self.start(now, context, &admitted, &[liveness])
             }
-            Destination::Party(Party::Upstream(name)) => {
-                self.send_upstream(now, key, request, flow, &way, kind, &admitted, Towards::Hop(name))
+            Destination::Party(Party::Upstream(name, ahead)) => {
+                self.send_upstream(now, key, request, flow, &way, kind, &admitted, Towards::Hop(name, ahead))
             }
             Destination::Upstream(upstream) => {
                 self.send_upstream(now, key, request, flow, &way, kind, &admitted, Towards::Any(upstream))
@@ -240,6 +240,8 @@ impl Registrar {
             wake: WakeId::of(request.call_id(), request.from_tag().unwrap_or("")),
             aor,
             upstream: None,
+            line: None,
+            ahead: 0,
             branches: SmallVec::new(),
             superseded: SmallVec::new(),
             best: None,
@@ -366,7 +368,7 @@ impl Registrar {
         if request.to_tag().is_some() {
             let written = within_dialog(request, context.own_routes).map_err(|_| 500_u16)?;
             return match context.upstream {
-                Some(_) => without_claims(&written).map_err(|_| 500),
+                Some(_) => self.for_upstream(context, &written).map_err(|_| 500),
                 None => Ok(written),
             };
         }
@@ -377,7 +379,7 @@ impl Registrar {
                 .request_uri_text()
                 .get(..5)
                 .is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"));
-            let callee = binding.map_or_else(|| self.party_on(info), Party::Binding);
+            let callee = binding.map_or_else(|| self.party_on(info).ahead_by(context.ahead), Party::Binding);
             let caller =
                 context.caller_binding.map_or_else(|| self.party_on(&context.caller), Party::Binding);
             vec![self.record_route(callee, info, sips), self.record_route(caller, &context.caller, sips)]
@@ -392,11 +394,11 @@ impl Registrar {
             own_routes: context.own_routes,
             trusted: context.trusted,
             // An upstream's challenge is answered by the phone, whatever it calls its realm.
-            realm: if context.upstream.is_some() { "" } else { &self.config.realm },
+            realm: if context.upstream.is_some() && context.line.is_none() { "" } else { &self.config.realm },
         };
         let written = towards_device(request, &written).map_err(|_| 500_u16)?;
         match context.upstream {
-            Some(_) => without_claims(&written).map_err(|_| 500),
+            Some(_) => self.for_upstream(context, &written).map_err(|_| 500),
             None => Ok(written),
         }
     }
@@ -428,6 +430,8 @@ impl Registrar {
             wake,
             aor: Some(aor),
             upstream: None,
+            line: None,
+            ahead: 0,
             branches: SmallVec::from_elem(branch(device, Some(binding)), 1),
             superseded: SmallVec::new(),
             best: None,

@@ -81,9 +81,33 @@ fn hop(request: &Message, own_routes: u8) -> Edit<'_> {
     clean_contacts(request, edit)
 }
 
-/// A response without our Via and without tokens.
-pub(crate) fn towards_caller(response: &Message) -> Result<Message, BuildError> {
-    clean_contacts(response, response.edit().remove_first(Name::Via)).finish()
+/// A response without our Via and without tokens, under the caller's own CSeq.
+pub(crate) fn towards_caller(response: &Message, ahead: u8) -> Result<Message, BuildError> {
+    let mut edit = response.edit().remove_first(Name::Via);
+    if ahead > 0
+        && let Ok(cseq) = response.cseq()
+    {
+        let number = cseq.number.saturating_sub(u32::from(ahead));
+        edit = edit.replace(Name::CSeq, format!("{number} {}", cseq.method));
+    }
+    clean_contacts(response, edit).finish()
+}
+
+/// A request under a CSeq that is ahead of its sender's, and what refers to it (RFC 3262 §7.2).
+pub(crate) fn ahead_by(request: &Message, ahead: u8) -> Result<Message, BuildError> {
+    let mut edit = request.edit();
+    if let Ok(cseq) = request.cseq() {
+        let number = cseq.number.saturating_add(u32::from(ahead));
+        edit = edit.replace(Name::CSeq, format!("{number} {}", cseq.method));
+    }
+    let rack: Vec<&str> = request.header(Name::RAck).unwrap_or("").split_whitespace().collect();
+    if let [response, number, method] = rack[..]
+        && let Ok(number) = number.parse::<u32>()
+    {
+        let number = number.saturating_add(u32::from(ahead));
+        edit = edit.replace(Name::RAck, format!("{response} {number} {method}"));
+    }
+    edit.finish()
 }
 
 /// Whether a text may hold a push token. `pn-purr` is meant to be there, and is sorted out later.

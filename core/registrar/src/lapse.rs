@@ -154,7 +154,12 @@ impl Registrar {
             self.upstreams.of_aor(name)?;
             let (user, domain) = name.rsplit_once('@')?;
             let (user, domain) = (user.to_owned(), domain.to_owned());
-            Some(self.accounts.put(Account { user, domain, credential: Credential::AtUpstream }))
+            Some(self.accounts.put(Account {
+                user,
+                domain,
+                credential: Credential::AtUpstream,
+                upstream: None,
+            }))
         })
     }
 

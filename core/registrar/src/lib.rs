@@ -36,7 +36,7 @@ mod trace;
 mod upstream;
 mod view;
 
-pub use account::{Account, Credential};
+pub use account::{Account, Credential, UpstreamCredential};
 pub use binding::BindingId;
 pub use config::{
     Config, Expiry, LateForeignDevice, Limits, PublicAddress, PushServices, Timers, TrustedPeer,

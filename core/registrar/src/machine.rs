@@ -263,6 +263,7 @@ impl Registrar {
                 Due::Quotas => self.sweep_quotas(now),
                 Due::Hop(id) => self.on_hop_due(now, id),
                 Due::Registering => self.on_registering_due(now),
+                Due::Line(aor) => self.line_due(now, aor),
             }
             self.pump(now);
         }
@@ -283,8 +284,12 @@ impl Registrar {
     }
 
     /// Adds an account, or replaces the credential of one.
-    pub fn put_account(&mut self, _now: Time, account: Account) {
-        self.accounts.put(account);
+    pub fn put_account(&mut self, now: Time, mut account: Account) {
+        let upstream = account.upstream.take();
+        let aor = self.accounts.put(account);
+        if let Some(credential) = upstream {
+            self.put_line(now, aor, credential);
+        }
     }
 
     /// What the 200s to this account's REGISTERs say in [`SETTINGS_HEADER`] from now on: names of grants with the newest
@@ -306,6 +311,7 @@ impl Registrar {
         for id in ids {
             self.remove_binding(now, id);
         }
+        self.remove_line(aor);
         self.accounts.remove(aor);
         self.pump(now);
     }
@@ -389,6 +395,7 @@ impl Registrar {
             answers: self.answers.len(),
             quota_names: self.quota_names(),
             registering: self.upstreams.registering.len(),
+            lines: self.upstreams.lines.len(),
             hops,
             hops_up,
         }

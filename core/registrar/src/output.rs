@@ -249,6 +249,8 @@ pub struct Gauges {
     pub quota_names: usize,
     /// REGISTERs that wait for an upstream's answer.
     pub registering: usize,
+    /// Registrations of our own at upstreams.
+    pub lines: usize,
     /// Next hops of upstreams.
     pub hops: usize,
     /// Those of them that can be sent to.

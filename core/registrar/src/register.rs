@@ -87,7 +87,7 @@ impl Registrar {
             return Err(Refused::code(416));
         }
         // §10.3 step 1: another domain's registrar would be next; we relay to no one.
-        if !self.is_us(uri.host_text()) {
+        if !self.is_us(uri.host_text()) && self.upstreams.of_domain(uri.host_text()).is_none() {
             return Err(Refused::code(403));
         }
         let to = request.to().map_err(bad)?.uri();
@@ -163,6 +163,7 @@ impl Registrar {
             self.trace_pending(now, aor, one, Leg::RegisterOk(one.binding));
             self.release(now, aor, one.device, one.binding);
         }
+        self.line_due(now, aor);
         Ok(())
     }
 
@@ -311,6 +312,7 @@ impl Registrar {
         self.deadlines.rearm(&mut binding.armed, Time::NEVER, Due::Binding(id));
         self.outputs.push_back(Output::Persist(Box::new(Persist::BindingRemoved(id))));
         self.binding_gone(now, aor, binding.device(), id);
+        self.line_due(now, aor);
     }
 
     /// Queues a binding for the store.

@@ -19,7 +19,10 @@ use crate::trace::Leg;
 impl Registrar {
     pub(crate) fn on_response(&mut self, now: Time, key: ClientKey, response: &Message) {
         let Some((id, place)) = self.by_client.get(&key).copied() else {
-            return self.on_register_response(now, key, response);
+            if !self.on_line_response(now, key, response) {
+                self.on_register_response(now, key, response);
+            }
+            return;
         };
         let Some(mut context) = self.contexts.remove(&id) else { return };
         let status = response.status().unwrap_or(0);
@@ -60,7 +63,7 @@ impl Registrar {
         }
         // §16.7 step 5: a 100 goes no further.
         if status > 100 && context.phase == Phase::Open {
-            self.pass_up(now, context.server, response);
+            self.pass_up(now, context.server, context.ahead, response);
         }
     }
 
@@ -73,7 +76,7 @@ impl Registrar {
         response: &Message,
     ) {
         // Every 2xx goes to the caller (§16.7 step 5), first, repeated, or from a second device (row 29).
-        self.pass_up(now, context.server, response);
+        self.pass_up(now, context.server, context.ahead, response);
         let Some(branch) = context.branches.get_mut(place) else { return };
         let (device, binding) = (branch.device, branch.binding);
         if let Step::Sent { client, .. } = branch.step
@@ -139,6 +142,9 @@ impl Registrar {
             self.branch_lost(now, id, context, place, Lost::Silence);
             return;
         }
+        if matches!(status, 401 | 407) && context.line.is_some() {
+            return self.challenged_by_upstream(now, id, context, place, response);
+        }
         if status == 503
             && let Step::Sent { flow, .. } = context.branches[place].step
         {
@@ -185,7 +191,10 @@ impl Registrar {
     /// No final response came, or the flow broke.
     pub(crate) fn on_lost(&mut self, now: Time, key: ClientKey, lost: Lost) {
         let Some((id, place)) = self.by_client.get(&key).copied() else {
-            return self.register_lost(now, key, lost);
+            if !self.line_lost(now, key, lost) {
+                self.register_lost(now, key, lost);
+            }
+            return;
         };
         let Some(mut context) = self.contexts.remove(&id) else { return };
         let place = usize::from(place);
@@ -221,8 +230,8 @@ impl Registrar {
         }
     }
 
-    fn pass_up(&mut self, now: Time, server: Option<ServerKey>, response: &Message) {
-        if let (Some(key), Ok(passed)) = (server, towards_caller(response)) {
+    fn pass_up(&mut self, now: Time, server: Option<ServerKey>, ahead: u8, response: &Message) {
+        if let (Some(key), Ok(passed)) = (server, towards_caller(response, ahead)) {
             // One more 2xx after the transaction's end has nowhere to go (RFC 6026 §7.1).
             let _ = self.transactions.respond(now, key, passed);
         }
@@ -331,7 +340,7 @@ impl Registrar {
                 {
                     self.answer(now, key, &request, 500, &[]);
                 }
-                _ => self.pass_up(now, Some(key), &best),
+                _ => self.pass_up(now, Some(key), context.ahead, &best),
             },
             (None, Some(request), Some(key)) => {
                 let retry_after = self.config.timers.retry_after.as_secs().to_string();

@@ -19,8 +19,24 @@ pub(crate) enum Party {
     Binding(BindingId),
     /// A flow of this process: a trunk, or a caller without binding.
     Flow(FlowId),
-    /// A next hop of an upstream.
-    Upstream(HopName),
+    /// A next hop of an upstream, and how far the CSeq there is ahead of the other end's.
+    Upstream(HopName, u8),
+}
+
+impl Party {
+    /// A next hop's name has 56 bits; above it stands how far ahead its CSeq is.
+    fn of_upstream(number: u64) -> Party {
+        let ahead = u8::try_from(number >> 56).unwrap_or(0);
+        Party::Upstream(HopName(number & ((1 << 56) - 1)), ahead)
+    }
+
+    /// The same party, its CSeq ahead by so much.
+    pub(crate) fn ahead_by(self, ahead: u8) -> Party {
+        match self {
+            Party::Upstream(name, _) => Party::Upstream(name, ahead),
+            Party::Binding(_) | Party::Flow(_) => self,
+        }
+    }
 }
 
 /// Where a request goes.
@@ -69,14 +85,14 @@ impl Registrar {
             .open(Purpose::BindingRoute, name)
             .map(|id| Party::Binding(BindingId(id)))
             .or_else(|| self.seal.open(Purpose::FlowRoute, name).map(|id| Party::Flow(FlowId(id))))
-            .or_else(|| self.seal.open(Purpose::UpstreamRoute, name).map(|id| Party::Upstream(HopName(id))))
+            .or_else(|| self.seal.open(Purpose::UpstreamRoute, name).map(Party::of_upstream))
     }
 
     /// Whether a party is the one at the end of this flow.
     fn is_party_on(&self, party: Party, flow: &FlowInfo) -> bool {
         match party {
             Party::Flow(id) => id == flow.id,
-            Party::Upstream(name) => self.upstreams.hop_of(flow) == Some(name),
+            Party::Upstream(name, _) => self.upstreams.hop_of(flow) == Some(name),
             Party::Binding(id) => {
                 self.bindings.get(id).is_some_and(|binding| binding.flow == Some(flow.id))
                     || self.flows.get(flow.id).is_some_and(|flow| flow.bindings.contains(&id))
@@ -139,7 +155,7 @@ impl Registrar {
 
     /// Who is at the end of a flow that no binding hangs on.
     pub(crate) fn party_on(&self, flow: &FlowInfo) -> Party {
-        self.upstreams.hop_of(flow).map_or(Party::Flow(flow.id), Party::Upstream)
+        self.upstreams.hop_of(flow).map_or(Party::Flow(flow.id), |name| Party::Upstream(name, 0))
     }
 
     fn by_uri(&self, flow: &FlowInfo, uri: &Uri<'_>) -> Destination {
@@ -190,7 +206,10 @@ impl Registrar {
         let token = match party {
             Party::Binding(id) => self.seal.seal(Purpose::BindingRoute, id.0, &mut self.entropy),
             Party::Flow(id) => self.seal.seal(Purpose::FlowRoute, id.0, &mut self.entropy),
-            Party::Upstream(name) => self.seal.seal(Purpose::UpstreamRoute, name.0, &mut self.entropy),
+            Party::Upstream(name, ahead) => {
+                let number = name.0 | u64::from(ahead) << 56;
+                self.seal.seal(Purpose::UpstreamRoute, number, &mut self.entropy)
+            }
         };
         let scheme = if sips { "sips" } else { "sip" };
         let transport = match flow.transport {
@@ -222,14 +241,21 @@ impl Registrar {
         };
         let id = match party {
             Party::Flow(id) => Some(id),
-            Party::Upstream(name) => self.upstreams.open_by_name(name).1.map(|info| info.id),
+            Party::Upstream(name, _) => self.upstreams.open_by_name(name).1.map(|info| info.id),
             Party::Binding(id) => self.bindings.get(id).and_then(|binding| binding.flow),
         };
         let Some(info) = id.and_then(|id| self.flows.get(id)).map(|flow| flow.info) else { return };
         if ack.max_forwards().ok().flatten() == Some(0) {
             return;
         }
-        let Ok(forwarded) = crate::forward::within_dialog(ack, own_routes) else { return };
+        let forwarded = crate::forward::within_dialog(ack, own_routes);
+        let forwarded = match party {
+            Party::Upstream(_, ahead @ 1..) => {
+                forwarded.and_then(|ack| crate::forward::ahead_by(&ack, ahead))
+            }
+            Party::Upstream(_, 0) | Party::Flow(_) | Party::Binding(_) => forwarded,
+        };
+        let Ok(forwarded) = forwarded else { return };
         let sent_by = self.sent_by(&info);
         // An ACK that cannot be written is lost like any other datagram: the 2xx is repeated.
         let _ = self.transactions.transmit_request(&forwarded, &info, &sent_by);

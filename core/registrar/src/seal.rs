@@ -26,6 +26,8 @@ pub(crate) enum Purpose {
     FlowRoute,
     /// The user part of our Contact at an upstream: a binding.
     UpstreamContact,
+    /// The user part of our own Contact at an upstream: an address of record whose credential we keep.
+    UpstreamLine,
     /// A Record-Route end that is an upstream's next hop: it may be connected to anew while the dialog lives.
     UpstreamRoute,
 }
@@ -38,6 +40,7 @@ impl Purpose {
             Purpose::BindingRoute => b'b',
             Purpose::FlowRoute => b'f',
             Purpose::UpstreamContact => b'u',
+            Purpose::UpstreamLine => b'l',
             Purpose::UpstreamRoute => b'r',
         }
     }
@@ -108,6 +111,7 @@ impl Seal {
             | Purpose::TemporaryGruu
             | Purpose::BindingRoute
             | Purpose::UpstreamContact
+            | Purpose::UpstreamLine
             | Purpose::UpstreamRoute => &self.lasting,
             Purpose::FlowRoute => &self.process,
         };

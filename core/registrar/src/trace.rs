@@ -88,6 +88,10 @@ pub enum Leg {
     HopOpen(HopId),
     /// A next hop of an upstream cannot be reached, or did not answer.
     HopDown(HopId),
+    /// The upstream has taken a registration of our own.
+    LineBound,
+    /// The upstream refuses the credential that we keep, with this code.
+    LineRefused(u16),
     /// A request found no next hop of its upstream up.
     UpstreamDown,
 }

@@ -5,6 +5,7 @@
 //! that we open ourselves and keep open: a request never waits for a connection, it takes the next hop that is up or
 //! ends with 503. Who may speak as the upstream: that very connection, and the networks that the operator named.
 
+mod line;
 mod register;
 mod request;
 
@@ -18,14 +19,16 @@ use wakeline_flow::{FlowId, FlowInfo, Transport};
 use wakeline_sip_message::Uri;
 use wakeline_sip_transaction::ClientKey;
 
+use crate::account::AorId;
 use crate::config::TrustedPeer;
 use crate::deadline::Due;
 use crate::machine::Registrar;
 use crate::output::Output;
 use crate::trace::Leg;
 
+pub(crate) use line::Line;
 pub(crate) use register::Registering;
-pub(crate) use request::{Towards, without_claims};
+pub(crate) use request::Towards;
 
 /// A server, or several that stand in for each other, which registers and routes for some domains.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +41,8 @@ pub struct Upstream {
     pub networks: Vec<TrustedPeer>,
     /// Seconds that are asked for at least for a phone that can be woken. What the upstream grants is what counts.
     pub expires: u32,
+    /// Seconds that the gateway asks for when it registers an account itself.
+    pub line_expires: u32,
 }
 
 /// One address of an upstream. Names are resolved by whoever opens the connection.
@@ -92,6 +97,8 @@ struct Hop {
     armed: Time,
 }
 
+/// How long an upstream may say nothing at all before the next one is tried: by then a request was sent four times.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 /// The first wait for a next hop that failed; it doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -105,6 +112,12 @@ pub(crate) struct Upstreams {
     /// In the order in which they were sent: each waits equally long for a first word.
     pub(crate) patience: VecDeque<(Time, ClientKey)>,
     pub(crate) patience_armed: Time,
+    /// Registrations of our own.
+    pub(crate) lines: BTreeMap<AorId, Box<Line>>,
+    /// Whose they are, by the name in their Contact.
+    pub(crate) by_line: BTreeMap<u64, AorId>,
+    /// Their REGISTERs on the way.
+    pub(crate) asking: BTreeMap<ClientKey, AorId>,
 }
 
 impl Upstreams {
@@ -128,6 +141,9 @@ impl Upstreams {
             registering: BTreeMap::new(),
             patience: VecDeque::new(),
             patience_armed: Time::NEVER,
+            lines: BTreeMap::new(),
+            by_line: BTreeMap::new(),
+            asking: BTreeMap::new(),
         }
     }
 
@@ -251,7 +267,9 @@ impl Registrar {
         hop.standing = Standing::Open(flow);
         hop.address = Some(flow.remote.ip().to_canonical());
         self.deadlines.rearm(&mut hop.armed, Time::NEVER, Due::Hop(id));
+        let upstream = hop.upstream;
         self.trace(now, None, Leg::HopOpen(id));
+        self.lines_wake(now, upstream);
     }
 
     /// It cannot be opened: no such name, no answer, a certificate that is not to be trusted. It is asked for again.
@@ -325,6 +343,7 @@ mod tests {
             next_hops: hosts.iter().map(hop).collect(),
             networks: vec![TrustedPeer { network: "198.51.100.0".parse().unwrap(), prefix: 24 }],
             expires: 3600,
+            line_expires: 600,
         }
     }
 

@@ -35,12 +35,14 @@ fn edge_config() -> Config {
             next_hops: vec![hop("10.0.0.5"), hop("10.0.0.6")],
             networks: vec![TrustedPeer { network: "10.0.0.0".parse().unwrap(), prefix: 24 }],
             expires: 604_800,
+            line_expires: 600,
         },
         Upstream {
             domains: vec!["other.example.net".into()],
             next_hops: vec![hop("10.0.9.5")],
             networks: Vec::new(),
             expires: 604_800,
+            line_expires: 600,
         },
     ];
     config

@@ -196,6 +196,7 @@ pub(crate) fn registrar(bytes: &[u8]) {
         user: user.into(),
         domain: DOMAIN.into(),
         credential: Credential::Password(Secret::from(PASSWORD)),
+        upstream: None,
     };
     let loaded = Loaded { accounts: vec![account("mia"), account("ben")], ..Loaded::default() };
     let now = Time::from_millis(1_000_000);

@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +12,8 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 use wakeline_interop::baresip::{Baresip, Wishes};
 use wakeline_interop::gateway::Gateway;
-use wakeline_interop::kamailio::{DOMAIN, Kamailio};
-use wakeline_interop::phone::Phone;
+use wakeline_interop::kamailio::{DOMAIN, Kamailio, PASSWORD};
+use wakeline_interop::phone::{Phone, program};
 use wakeline_interop::place::{Folder, free_port, wait_until};
 use wakeline_interop::{sipp, sound};
 use wakeline_push_services::{Delivered, FcmOptions, FcmService};
@@ -28,6 +30,30 @@ enum Between {
     Udp,
     Tcp,
     Tls,
+}
+
+/// What the gateway knows of Kamailio's passwords.
+#[derive(Clone, Copy)]
+enum Knows {
+    Nothing,
+    MiasPassword,
+}
+
+/// Mia's password sealed by the program itself, as an operator does it; gives the lines for the file.
+fn kept(folder: &Folder, upstream: &str) -> String {
+    let vault = format!("[vault]\nkey_file = \"{}\"\n", folder.path("vault.key").display());
+    let file = folder.write("sealing.toml", &format!("{vault}{upstream}"));
+    let mut command = Command::new(program());
+    command.args(["gateway", "--seal", &format!("mia@{DOMAIN}"), "--config"]).arg(file);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
+    let mut input = child.stdin.take().expect("its standard input");
+    writeln!(input, "{PASSWORD}").expect("it reads the password");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success());
+    let account = String::from_utf8(output.stdout).expect("text");
+    assert!(account.contains("sealed = \"v1.") && !account.contains(PASSWORD), "{account}");
+    format!("{vault}{account}")
 }
 
 struct Place {
@@ -55,7 +81,7 @@ fn push_service() -> Arc<FcmService> {
 }
 
 impl Place {
-    fn new(name: &str, between: Between, more: &str) -> Place {
+    fn new(name: &str, between: Between, knows: Knows) -> Place {
         let folder = Folder::new(name);
         let push = push_service();
         let deliveries = push.subscribe();
@@ -75,9 +101,14 @@ impl Place {
                 kamailio.authority.display()
             ),
         };
+        let upstream = format!("[[upstream]]\ndomains = [\"{DOMAIN}\"]\n{upstream}\n");
+        let more = match knows {
+            Knows::Nothing => String::new(),
+            Knows::MiasPassword => kept(&folder, &upstream),
+        };
         let file = format!(
             "[listen]\nudp = [\"127.0.0.1:{port}\"]\ntcp = [\"127.0.0.1:{port}\"]\ntls = [\"127.0.0.1:{tls}\"]\nws = []\nwss = []\n\
-             [[upstream]]\ndomains = [\"{DOMAIN}\"]\n{upstream}\n{more}\n\
+             {upstream}\n{more}\n\
              [push.fcm]\nservice_accounts = [\"{}\"]\nca_file = \"{}\"\nendpoint = \"{}\"\n",
             account.display(),
             ca.display(),
@@ -133,12 +164,13 @@ impl Place {
     }
 }
 
-fn a_phone_sleeps_and_talks_through_us(name: &str, between: Between) {
-    let mut place = Place::new(name, between, "");
+fn a_phone_sleeps_and_talks_through_us(name: &str, between: Between, knows: Knows) {
+    let mut place = Place::new(name, between, knows);
     let mut bob = place.baresip("bob");
     let heard = place.folder.path("phone-heard.wav");
     let mut mia = place.mia(&["--tone", &OURS.to_string(), "--record", &heard.display().to_string()]);
     // Kamailio knows our Contact and nothing that wakes the phone.
+    wait_until("mia is bound at kamailio", || !place.kamailio.contacts_of("mia").is_empty());
     let contacts = place.kamailio.contacts_of("mia");
     assert_eq!(contacts.len(), 1, "{contacts:?}");
     assert!(contacts[0].contains("@127.0.0.1:") && !contacts[0].contains("pn-"), "{contacts:?}");
@@ -164,7 +196,11 @@ fn a_phone_sleeps_and_talks_through_us(name: &str, between: Between) {
     assert_eq!(place.kamailio.requests("REGISTER"), before, "nothing happens until the phone wakes");
     mia.command(&json!({ "command": "push-received", "payload": payload }));
     let call = mia.wait_call("ringing");
-    assert!(place.kamailio.requests("REGISTER") > before, "the wake was Kamailio's to judge");
+    let asked = place.kamailio.requests("REGISTER") > before;
+    match knows {
+        Knows::Nothing => assert!(asked, "the wake was Kamailio's to judge"),
+        Knows::MiasPassword => assert!(!asked, "the wake was ours to judge"),
+    }
     mia.command(&json!({ "command": "answer", "call": call }));
     mia.wait_call("established");
     bob.wait_event("CALL_ESTABLISHED");
@@ -180,22 +216,27 @@ fn a_phone_sleeps_and_talks_through_us(name: &str, between: Between) {
 
 #[test]
 fn a_phone_sleeps_before_kamailio_over_udp() {
-    a_phone_sleeps_and_talks_through_us("edge-udp", Between::Udp);
+    a_phone_sleeps_and_talks_through_us("edge-udp", Between::Udp, Knows::Nothing);
 }
 
 #[test]
 fn a_phone_sleeps_before_kamailio_over_tcp() {
-    a_phone_sleeps_and_talks_through_us("edge-tcp", Between::Tcp);
+    a_phone_sleeps_and_talks_through_us("edge-tcp", Between::Tcp, Knows::Nothing);
 }
 
 #[test]
 fn a_phone_sleeps_before_kamailio_over_tls() {
-    a_phone_sleeps_and_talks_through_us("edge-tls", Between::Tls);
+    a_phone_sleeps_and_talks_through_us("edge-tls", Between::Tls, Knows::Nothing);
+}
+
+#[test]
+fn a_phone_sleeps_while_the_gateway_registers_for_it() {
+    a_phone_sleeps_and_talks_through_us("edge-kept", Between::Udp, Knows::MiasPassword);
 }
 
 #[test]
 fn a_wrong_password_is_kamailios_to_refuse_and_binds_nothing() {
-    let place = Place::new("edge-wrong", Between::Udp, "");
+    let place = Place::new("edge-wrong", Between::Udp, Knows::Nothing);
     let mut account = place.gateway.account("mia", "1");
     account.retain(|(name, _)| !["localip", "password"].contains(name));
     account.push(("localip", PHONES.to_owned()));

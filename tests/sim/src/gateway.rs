@@ -51,6 +51,7 @@ impl Gateway {
             user: user.clone(),
             domain: "sim.example".into(),
             credential: credential(),
+            upstream: None,
         };
         self.users.iter().map(account).collect()
     }

@@ -27,6 +27,7 @@ pub(crate) fn text(stats: &Stats) -> String {
         ("timers", "Armed timers.", gauges.timers),
         ("quota_names", "Names in the quota and back-off tables.", gauges.quota_names),
         ("registers_on_their_way", "REGISTERs that wait for an upstream's answer.", gauges.registering),
+        ("upstream_accounts", "Accounts that the gateway registers at upstreams itself.", gauges.lines),
         ("next_hops", "Next hops of upstreams.", gauges.hops),
         ("next_hops_up", "Next hops of upstreams that can be sent to.", gauges.hops_up),
         ("store_waiting", "Changes that wait for the store.", stats.store_waiting),

@@ -4,8 +4,6 @@
 //! us has a Contact of ours and no push parameter. Nothing is bound before the upstream's 2xx, and nothing changes when
 //! it refuses.
 
-use core::time::Duration;
-
 use smallvec::SmallVec;
 use wakeline_clock::Time;
 use wakeline_flow::{FlowInfo, Transport};
@@ -13,7 +11,7 @@ use wakeline_push::{WAKE_ID_HEADER, X_MPUSH_HEADER};
 use wakeline_sip_message::{Contacts, Message, Name, NameAddr};
 use wakeline_sip_transaction::{ClientKey, Key, ServerKey};
 
-use super::UpstreamId;
+use super::{PATIENCE, UpstreamId};
 use crate::account::{Account, AorId, Credential};
 use crate::answer::Granted;
 use crate::binding::BindingId;
@@ -24,9 +22,6 @@ use crate::machine::Registrar;
 use crate::register::Refused;
 use crate::seal::Purpose;
 use crate::trace::Leg;
-
-/// How long an upstream may say nothing at all before the next one is tried: by then the request was sent four times.
-const PATIENCE: Duration = Duration::from_secs(4);
 
 /// One REGISTER that waits for its upstream.
 pub(crate) struct Registering {
@@ -56,7 +51,10 @@ impl Registrar {
             return None;
         }
         let host = request.request_uri().ok()?.host_text();
-        self.upstreams.of_domain(host)
+        let upstream = self.upstreams.of_domain(host)?;
+        // An account whose credential we keep registers with us.
+        let own = named(request).and_then(|named| self.accounts.by_text(&named));
+        Some(upstream).filter(|_| own.is_none_or(|own| self.line_of(own).is_none()))
     }
 
     /// Takes one in and sends it on.
@@ -329,7 +327,7 @@ impl Registrar {
             self.end_wakes_of_token(now, request);
         }
         self.trace(now, None, Leg::RegisterRefused(status));
-        let Ok(passed) = towards_caller(response) else { return };
+        let Ok(passed) = towards_caller(response, 0) else { return };
         // Of its bindings a refusal says nothing that a phone needs.
         if let Ok(passed) = passed.edit().remove_all(Name::Contact).finish() {
             let _ = self.transactions.respond(now, waiting.server, passed);
@@ -347,6 +345,7 @@ impl Registrar {
                 user: user.to_owned(),
                 domain: domain.to_owned(),
                 credential: Credential::AtUpstream,
+                upstream: None,
             }),
             (None, None) => return,
         };
@@ -416,7 +415,8 @@ impl Registrar {
         let wanted = self.judge_contacts(aor, request, &list)?;
         let mut granted = SmallVec::new();
         for (mut one, id) in wanted.into_iter().zip(bindings) {
-            one.lifetime = one.lifetime.min(self.lifetime_from(response, *id, one.lifetime));
+            let lifetime = self.lifetime_from(response, Purpose::UpstreamContact, id.0, one.lifetime);
+            one.lifetime = one.lifetime.min(lifetime);
             one.drawn = Some(*id);
             granted.extend(self.apply(now, flow, aor, request, cseq, one));
         }
@@ -425,12 +425,12 @@ impl Registrar {
 
     /// The lifetime that a 2xx gives to our Contact. An upstream that lists none has granted what its Expires says, or
     /// what was asked (RFC 3261 §10.3 step 8 wants the list).
-    fn lifetime_from(&self, response: &Message, id: BindingId, asked: u32) -> u32 {
+    pub(super) fn lifetime_from(&self, response: &Message, purpose: Purpose, number: u64, asked: u32) -> u32 {
         let general = response.expires().ok().flatten();
         let Ok(contacts) = response.contacts() else { return general.unwrap_or(asked) };
         let ours = contacts.list().iter().find(|address| {
             let name = address.uri().user();
-            name.and_then(|name| self.seal.open(Purpose::UpstreamContact, name)) == Some(id.0)
+            name.and_then(|name| self.seal.open(purpose, name)) == Some(number)
         });
         ours.and_then(|address| address.expires()).or(general).unwrap_or(asked)
     }

@@ -12,11 +12,13 @@ use crate::binding::{BindingId, Device};
 use crate::context::{Context, ContextId, Kind, Phase, Step, Waking};
 use crate::flow::Liveness;
 use crate::fork::branch;
+use crate::forward::ahead_by;
 use crate::hold::Lost;
 use crate::machine::Registrar;
 use crate::register::Refused;
 use crate::route::{Destination, Way};
 use crate::seal::Purpose;
+use crate::trace::Leg;
 
 impl Registrar {
     /// Where a request outside of a dialog goes that comes from an upstream or is for one.
@@ -33,6 +35,10 @@ impl Registrar {
                 Some(_) => Destination::Nowhere(404),
                 None => Destination::Nowhere(480),
             });
+        }
+        if let Some(aor) = self.aor_by_line(user) {
+            let known = self.line_of(aor) == Some(from);
+            return Some(if known { Destination::Aor(aor) } else { Destination::Nowhere(404) });
         }
         // By name: all devices. Never back to where it came from (class S28).
         let domain = uri.host_text();
@@ -58,6 +64,7 @@ impl Registrar {
     /// password is the upstream's matter; without this check we would lend our address to anybody (class S28).
     pub(crate) fn admit_to_upstream(
         &mut self,
+        now: Time,
         flow: &FlowInfo,
         request: &Message,
         upstream: UpstreamId,
@@ -67,6 +74,10 @@ impl Registrar {
         let entry = self.accounts.get(aor).ok_or(Refused::code(403))?;
         if self.upstreams.of_domain(entry.domain()) != Some(upstream) {
             return Err(Refused::code(403));
+        }
+        // It goes out under a credential of ours, so its sender proves itself to us.
+        if self.line_of(aor).is_some() {
+            return self.admit(now, flow, request);
         }
         Ok(Admitted { trusted: false, quota: u64::from(aor.0) })
     }
@@ -85,9 +96,9 @@ impl Registrar {
         admitted: &Admitted,
         towards: Towards,
     ) -> Result<(), Refused> {
-        let (upstream, hop) = match towards {
-            Towards::Any(upstream) => (Some(upstream), self.upstreams.open(upstream, &[])),
-            Towards::Hop(name) => self.upstreams.open_by_name(name),
+        let ((upstream, hop), ahead) = match towards {
+            Towards::Any(upstream) => ((Some(upstream), self.upstreams.open(upstream, &[])), 0),
+            Towards::Hop(name, ahead) => (self.upstreams.open_by_name(name), ahead),
         };
         let (Some(upstream), Some(hop)) = (upstream, hop) else { return Err(self.upstream_down(now)) };
         let kind = match kind {
@@ -96,8 +107,60 @@ impl Registrar {
         };
         let mut context = self.context(now, key, request, flow, way, kind, admitted, None);
         context.upstream = Some(upstream);
+        context.ahead = ahead;
+        let caller = context.caller_binding.and_then(|id| self.bindings.get(id)).map(|binding| binding.aor);
+        context.line = caller.filter(|aor| self.line_of(*aor) == Some(upstream));
         context.branches.push(branch(Device(hop.id.0), None));
         self.start(now, context, admitted, &[Liveness::Proven(hop.id)])
+    }
+
+    /// A request as it leaves for its upstream: without the phone's claims, and authorised by us where we keep the
+    /// credential.
+    pub(crate) fn for_upstream(
+        &mut self,
+        context: &Context,
+        request: &Message,
+    ) -> Result<Message, BuildError> {
+        let mut written = without_claims(request)?;
+        if context.ahead > 0 {
+            written = ahead_by(&written, context.ahead)?;
+        }
+        let Some(aor) = context.line else { return Ok(written) };
+        let lines = self.authorised_by_line(aor, &written);
+        let mut edit = written.edit();
+        for (name, value) in lines {
+            edit = edit.append(name, value);
+        }
+        edit.finish()
+    }
+
+    /// The upstream challenges a request that goes out under a credential of ours: it is answered here, once. Within a
+    /// dialog the CSeq stays; outside it moves on (RFC 3261 §22.2), and the Record-Route remembers by how much.
+    pub(crate) fn challenged_by_upstream(
+        &mut self,
+        now: Time,
+        id: ContextId,
+        context: &mut Context,
+        place: usize,
+        response: &Message,
+    ) {
+        let (Some(aor), Some(branch)) = (context.line, context.branches.get(place)) else { return };
+        let flow = match branch.step {
+            Step::Sent { flow, .. } => flow,
+            Step::Held { .. } | Step::Expired | Step::Ended(_) => return,
+        };
+        let again = branch.sent <= 2 && context.phase == Phase::Open;
+        let method = context.request.as_ref().map(Message::method);
+        if again && method.is_some_and(|method| self.learn(aor, &method, response)) {
+            match context.kind {
+                Kind::Outgoing | Kind::Other => context.ahead = context.ahead.saturating_add(1),
+                Kind::Call | Kind::Reinvite | Kind::Bye | Kind::InDialog | Kind::Late => {}
+            }
+            return self.forward(now, id, context, place, flow);
+        }
+        // The phone has nothing to do with that challenge.
+        self.trace(now, None, Leg::LineRefused(response.status().unwrap_or(401)));
+        context.branches[place].step = Step::Ended(403);
     }
 
     /// A next hop did not answer, or its connection broke: the request goes to the next one if it opens something, else it
@@ -119,7 +182,7 @@ impl Registrar {
         match self.upstream_instead(context, place) {
             Some(next) => self.forward(now, id, context, place, next.id),
             None => {
-                self.trace(now, Some(context.wake), crate::trace::Leg::UpstreamDown);
+                self.trace(now, Some(context.wake), Leg::UpstreamDown);
                 context.branches[place].step = Step::Ended(503);
             }
         }
@@ -156,13 +219,13 @@ impl Registrar {
 pub(crate) enum Towards {
     /// The first that is up.
     Any(UpstreamId),
-    /// The one that a dialog goes through.
-    Hop(HopName),
+    /// The one that a dialog goes through, and how far its CSeq is ahead.
+    Hop(HopName, u8),
 }
 
 /// A request as it leaves for an upstream: what a phone says of its own identity is not passed on (RFC 3325 §5), and
 /// what wakes it is nobody's business there.
-pub(crate) fn without_claims(request: &Message) -> Result<Message, BuildError> {
+fn without_claims(request: &Message) -> Result<Message, BuildError> {
     let mut edit = request.edit().remove_all(Name::PAssertedIdentity);
     let names = ["Remote-Party-ID", wakeline_push::X_MPUSH_HEADER, wakeline_push::WAKE_ID_HEADER];
     for name in names.into_iter().filter_map(Name::parse) {

@@ -55,6 +55,7 @@ pub fn account(user: &str) -> Account {
         user: user.into(),
         domain: DOMAIN.into(),
         credential: Credential::Password(Secret::from(format!("password of {user}"))),
+        upstream: None,
     }
 }
 

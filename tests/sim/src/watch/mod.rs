@@ -284,6 +284,8 @@ impl Watch {
             | Leg::Garbage
             | Leg::HopOpen(_)
             | Leg::HopDown(_)
+            | Leg::LineBound
+            | Leg::LineRefused(_)
             | Leg::UpstreamDown => {}
         }
         false
