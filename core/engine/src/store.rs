@@ -29,7 +29,13 @@ impl Store {
                 let path = entry?.path();
                 let key = path.file_stem().and_then(|stem| stem.to_str());
                 if let Some(key) = key.filter(|_| path.extension().is_some_and(|ending| ending == ENDING)) {
-                    records.insert(key.to_owned(), Secret::new(fs::read_to_string(&path)?));
+                    match fs::read_to_string(&path) {
+                        Ok(record) => drop(records.insert(key.to_owned(), Secret::new(record))),
+                        // A damaged one costs what it held, not the phone: an account then registers anew.
+                        Err(error) => {
+                            tracing::error!(file = %path.display(), %error, "a record cannot be read")
+                        }
+                    }
                 }
             }
         }
@@ -111,6 +117,26 @@ mod tests {
         fs::write(folder.join("account-0.new"), "ne").unwrap();
         let (_, records) = Store::open(Some(folder.clone())).unwrap();
         assert_eq!(records["account-0"].expose(), "old");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn f9_a_write_that_stops_at_any_byte_leaves_the_old_record_and_a_damaged_one_only_itself() {
+        let folder = folder("torn");
+        let (mut store, _) = Store::open(Some(folder.clone())).unwrap();
+        store.keep("account-0", &"old".into());
+        store.keep("account-1", &"whole".into());
+        let new = "{\"nonce\":\"é\",\"count\":2}".as_bytes();
+        for written in 0..=new.len() {
+            fs::write(folder.join("account-0.new"), &new[..written]).unwrap();
+            let (mut store, records) = Store::open(Some(folder.clone())).unwrap();
+            assert_eq!((records.len(), records["account-0"].expose()), (2, "old"));
+            // What was left beside is in nobody's way.
+            store.keep("account-0", &"old".into());
+        }
+        fs::write(folder.join("account-0.json"), [b'{', 0xff]).unwrap();
+        let (_, records) = Store::open(Some(folder.clone())).unwrap();
+        assert_eq!(records.keys().collect::<Vec<_>>(), ["account-1"]);
         fs::remove_dir_all(folder).unwrap();
     }
 

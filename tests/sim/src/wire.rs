@@ -113,8 +113,9 @@ impl World {
     }
 
     fn gateway_info(&self, link: usize) -> FlowInfo {
-        let Link { gateway_flow, transport, seen_as, .. } = self.links[link];
-        FlowInfo { id: gateway_flow, transport, local: SocketAddr::from(GATEWAY), remote: seen_as }
+        // Each transport has its port, as phones find it: what the gateway says of itself leads back to the same one.
+        let Link { gateway_flow, transport, seen_as, remote, .. } = self.links[link];
+        FlowInfo { id: gateway_flow, transport, local: remote, remote: seen_as }
     }
 
     // ---- what reaches the gateway ----------------------------------------------------------------------------

@@ -235,6 +235,37 @@ fn f7_pushes_late_doubled_lost_out_of_order_and_after_the_cancel() {
     well(world);
 }
 
+/// Killed at any of five hundred instants, while it registers, rings, talks or hangs up, and started again at once: it is
+/// bound within two seconds by what it kept, without a challenge, and the next call rings and connects.
+#[test]
+fn f9_killed_at_five_hundred_instants() {
+    for instant in 0..500 {
+        let mut world = world(instant, 1 + (instant % 2) as u8);
+        world.phones[1].answers_after = Some(2 * S);
+        dial(&mut world);
+        world.after(6 * S, Happening::Whim(0, Whim::Hangup));
+        // From before the INVITE to after the BYE; a refresh goes out in the midst of it.
+        world.after(3100 * MS, Happening::Wish(1, Command::Register { account: Default::default() }));
+        world.run(instant as u32 * 14 * MS);
+        world.kill(1, instant % 3 != 0);
+        world.run(100 * MS);
+        let before = world.wire.len();
+        world.happens(Happening::Start(1));
+        assert!(world.run_until(2 * S, |world| world.is_registered(1)), "instant {instant}");
+        // The nonce and its count survive: no REGISTER is challenged.
+        let challenged =
+            |seen: &&wakeline_sim::Seen| seen.of_phone(1) && seen.response() == Some((401, "REGISTER"));
+        assert_eq!(world.wire[before..].iter().filter(challenged).count(), 0, "instant {instant}");
+        world.run(60 * S);
+        world.whim(0, Whim::Hangup);
+        world.run(5 * S);
+        dial(&mut world);
+        rings(&mut world);
+        talks(&mut world);
+        well(world);
+    }
+}
+
 /// A ping every 16 to 20 s, and 10 s for its answer (RFC 5626 §4.4.1): without any traffic of its own a phone that is in
 /// front learns within 30 s that its stream leads nowhere, and the next call goes over another one within two.
 #[test]
