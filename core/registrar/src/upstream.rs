@@ -26,7 +26,7 @@ use crate::machine::Registrar;
 use crate::output::Output;
 use crate::trace::Leg;
 
-pub(crate) use line::Line;
+pub(crate) use line::{Line, Outage};
 pub(crate) use register::Registering;
 pub(crate) use request::Towards;
 
@@ -267,9 +267,9 @@ impl Registrar {
         hop.standing = Standing::Open(flow);
         hop.address = Some(flow.remote.ip().to_canonical());
         self.deadlines.rearm(&mut hop.armed, Time::NEVER, Due::Hop(id));
-        let upstream = hop.upstream;
+        let (upstream, outage) = (hop.upstream, if hop.failures > 1 { Outage::Over } else { Outage::None });
         self.trace(now, None, Leg::HopOpen(id));
-        self.lines_wake(now, upstream);
+        self.lines_wake(now, upstream, outage);
     }
 
     /// It cannot be opened: no such name, no answer, a certificate that is not to be trusted. It is asked for again.

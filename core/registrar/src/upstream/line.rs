@@ -41,6 +41,15 @@ enum Wish {
     Gone,
 }
 
+/// Whether a next hop was away for a while before it could be sent to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outage {
+    /// It was not.
+    None,
+    /// It was, and is no more.
+    Over,
+}
+
 /// How a line stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Standing {
@@ -132,22 +141,22 @@ impl Registrar {
         self.upstreams.by_line.retain(|_, known| *known != aor);
     }
 
-    /// Every line of an upstream, whose next hop can be sent to now: spread, so that they do not all speak at once.
-    pub(crate) fn lines_wake(&mut self, now: Time, upstream: UpstreamId) {
+    /// Every line of an upstream, whose next hop can be sent to now: spread, so that they do not all speak at once. After
+    /// an outage the upstream may have forgotten those that were bound.
+    pub(crate) fn lines_wake(&mut self, now: Time, upstream: UpstreamId, outage: Outage) {
         let count = u64::try_from(self.upstreams.lines.len()).unwrap_or(u64::MAX);
         let span = Duration::from_millis(count.saturating_mul(SPREAD_MILLIS).min(30_000));
         for (aor, line) in &mut self.upstreams.lines {
             if line.upstream != upstream {
                 continue;
             }
-            match line.standing {
-                Standing::Idle | Standing::Waiting { .. } => {
-                    let until = now + self.entropy.between(Duration::ZERO, span);
-                    line.standing = Standing::Waiting { until };
-                    self.deadlines.rearm(&mut line.armed, until, Due::Line(*aor));
-                }
-                Standing::Asking { .. } | Standing::Bound { .. } => {}
-            }
+            let soon = now + self.entropy.between(Duration::ZERO, span);
+            line.standing = match (line.standing, outage) {
+                (Standing::Idle | Standing::Waiting { .. }, _) => Standing::Waiting { until: soon },
+                (Standing::Bound { refresh }, Outage::Over) => Standing::Bound { refresh: refresh.min(soon) },
+                (Standing::Asking { .. } | Standing::Bound { .. }, _) => continue,
+            };
+            self.deadlines.rearm(&mut line.armed, soon, Due::Line(*aor));
         }
     }
 
