@@ -276,7 +276,8 @@ pub(crate) struct DoctorFlags {
     /// The gateway's file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The account of the test call; without it, the first of the file that has a password and no devices
+    /// The account of the test call, USER@DOMAIN for one of a PBX behind the edge; without it, the first of the file that
+    /// has a password and no devices
     #[arg(long, value_name = "USER", requires = "password")]
     pub(crate) user: Option<String>,
     /// Its password

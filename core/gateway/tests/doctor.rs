@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::sync::mpsc;
 use wakeline_flow::Transport;
-use wakeline_gateway::config::{Account, Canary, Config};
+use wakeline_gateway::config::{Account, Canary, Config, Upstream};
 use wakeline_gateway::doctor::{self, Finding, Hop, Options, Report, State, WakeSignal};
 use wakeline_gateway::push::Lookup;
 use wakeline_gateway::{Gateway, Handle};
@@ -273,4 +273,30 @@ async fn a_file_that_means_nothing_and_a_damaged_store_are_told() {
     let report = doctor::examine(&site.config, Options::default()).await;
     assert!(broken(&report, Hop::Configuration).0.contains("digest"), "{report}");
     assert_eq!(report.findings.len(), 1);
+}
+
+#[tokio::test]
+async fn a_pbx_behind_the_edge_is_asked_and_one_that_is_gone_is_named() {
+    // The PBX: a registrar of its own. A call through a real one is in the interop tests.
+    let mut pbx = Site::new().await;
+    pbx.config.domains = vec!["pbx.example".to_owned()];
+    let registrar = pbx.start();
+    let udp = registrar.address(Transport::Udp).unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+
+    let mut site = Site::new().await;
+    site.config.upstream.push(Upstream {
+        domains: vec!["pbx.example".to_owned()],
+        next_hops: vec![format!("sip:{udp};transport=udp"), format!("sip:{gone};transport=tcp")],
+        ..Upstream::default()
+    });
+    let gateway = site.start();
+    let report = doctor::examine(&site.config, site.trusting(&gateway)).await;
+    assert!(broken(&report, Hop::Upstream).1.contains("start the PBX"), "{report}");
+    let hops = of(&report, Hop::Upstream);
+    assert!(
+        hops.iter().any(|one| one.state == State::Good && one.subject.contains(&udp.to_string())),
+        "{report}"
+    );
+    assert_eq!(report.broken_hops().count(), 1, "{report}");
 }

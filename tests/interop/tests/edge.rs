@@ -297,3 +297,23 @@ Content-Length: 0
   </send>
 </scenario>
 "#;
+
+#[test]
+fn the_doctor_calls_a_sleeping_phone_through_kamailio() {
+    let admin = free_port();
+    let more = format!(
+        "[admin]\nlisten = [\"127.0.0.1:{admin}\"]\n[[push.canary]]\nprovider = \"fcm\"\nparam = \"wakeline-demo\"\ntoken = \"{TOKEN}\"\n"
+    );
+    let place = Place::new("edge-doctor", Between::Udp, &more);
+    let account = format!("mia@{DOMAIN}");
+    let output = std::process::Command::new(program())
+        .args(["doctor", "--user", &account, "--password", PASSWORD, "--config"])
+        .arg(place.folder.path("gateway.toml"))
+        .output()
+        .expect("the program");
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    for wanted in ["ok      pbx", "ok      register", "ok      push", "ok      call"] {
+        assert!(report.contains(wanted), "{wanted}: {report}");
+    }
+    assert!(output.status.success(), "{report}");
+}

@@ -12,6 +12,7 @@ mod phone;
 mod ports;
 mod report;
 mod test_call;
+mod upstream;
 mod view;
 
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ use crate::store;
 /// What an examination may use.
 #[derive(Debug)]
 pub struct Options {
-    /// The account of the test call; without one, the first of the file that has a password and no devices.
+    /// The account of the test call, `user` or `user@domain`; without one, the first of the file that has a password and no devices.
     pub account: Option<(String, Secret)>,
     /// The token that the test call's push goes to; without one, the first canary's.
     pub push: Option<PushParameters>,
@@ -72,6 +73,7 @@ pub async fn examine(config: &Config, options: Options) -> Report {
     credentials::examine(config, &mut report).await;
     let view = View::of(config, ca_file);
     view::examine(view.as_ref(), &mut report).await;
+    upstream::examine(config, &options.lookup, &mut report).await;
     match way {
         None => report.skipped(Hop::Call, "test call", "no listener answers"),
         Some(way) => match whose(config, &options, view.as_ref(), &way.domain).await {
@@ -91,7 +93,12 @@ pub async fn examine(config: &Config, options: Options) -> Report {
                         "add a [[push.canary]] block with a token of your own",
                     );
                 }
-                let who = Identity { user, password, push };
+                // An account of a PBX behind the edge is named with its domain.
+                let (user, domain) = match user.rsplit_once('@') {
+                    Some((user, domain)) => (user.to_owned(), domain.to_owned()),
+                    None => (user, way.domain.clone()),
+                };
+                let who = Identity { user, domain, password, push };
                 test_call::examine(&way, &who, options.signal, view.as_ref(), &mut report).await;
             }
         },
@@ -113,13 +120,15 @@ async fn whose(
     let mut asleep = Err("no account of the file has a password (digest secrets cannot be used)".to_owned());
     for account in config.account.iter().filter(|account| !account.password.is_empty()) {
         // Other people's devices would ring.
-        let path = format!("/api/aors/{}@{domain}", account.user);
+        let domain = if account.domain.is_empty() { domain } else { &account.domain };
+        let name = format!("{}@{domain}", account.user);
+        let path = format!("/api/aors/{name}");
         let devices = match view {
             Some(view) => view.json(&path).await.ok().and_then(|aor| aor["devices"].as_array().map(Vec::len)),
             None => None,
         };
         match devices {
-            Some(0) => return Ok((account.user.clone(), account.password.clone())),
+            Some(0) => return Ok((name, account.password.clone())),
             Some(_) | None => {
                 asleep =
                     Err("every account of the file has devices, which the test call would ring".to_owned());

@@ -52,6 +52,8 @@ pub(super) struct Way {
 #[derive(Clone)]
 pub(super) struct Identity {
     pub(super) user: String,
+    /// The domain of its address of record.
+    pub(super) domain: String,
     pub(super) password: Secret,
     pub(super) push: Option<PushParameters>,
 }
@@ -179,7 +181,7 @@ impl Phone {
     }
 
     fn from(&self) -> String {
-        format!("<sip:{}@{}>", self.who.user, self.way.domain)
+        format!("<sip:{}@{}>", self.who.user, self.who.domain)
     }
 
     /// Asks whether a SIP server is there; any answer says so.
@@ -205,7 +207,7 @@ impl Phone {
         let mut last = None;
         for _ in 0..2 {
             self.cseq += 1;
-            let uri = format!("sip:{}", self.way.domain);
+            let uri = format!("sip:{}", self.who.domain);
             let lines = self.session.authorize(&Method::Register, &uri, b"", &credentials, &mut self.entropy);
             let lines: String =
                 lines.into_iter().map(|(name, value)| format!("{}: {value}\r\n", name.as_str())).collect();

@@ -50,7 +50,12 @@ pub(super) async fn examine(config: &Config, ca_file: Option<&Path>, report: &mu
         }
     };
     let domain = config.domains.first().cloned().unwrap_or_default();
-    let nobody = Identity { user: "doctor".to_owned(), password: Secret::default(), push: None };
+    let nobody = Identity {
+        user: "doctor".to_owned(),
+        domain: domain.clone(),
+        password: Secret::default(),
+        push: None,
+    };
     let mut judged = false;
     let mut ways: Vec<Way> = Vec::new();
     for (transport, address) in listeners(config) {

@@ -23,6 +23,8 @@ pub enum Hop {
     Credentials,
     /// What the running gateway says of itself.
     Gateway,
+    /// The PBX behind the edge.
+    Upstream,
     /// The fake phone's REGISTER.
     Register,
     /// From the INVITE to the push.
@@ -115,6 +117,7 @@ impl fmt::Display for Hop {
             Hop::Tls => "tls",
             Hop::Credentials => "credentials",
             Hop::Gateway => "gateway",
+            Hop::Upstream => "pbx",
             Hop::Register => "register",
             Hop::Push => "push",
             Hop::Call => "call",

@@ -9,6 +9,7 @@ use wakeline_sip_message::{Message, Method, Name};
 
 use super::phone::{Identity, PATIENCE, Phone, Way};
 use super::report::{Hop, Report};
+use super::upstream;
 use super::view::View;
 
 /// How the fake phone learns that its push has come.
@@ -22,8 +23,10 @@ pub enum WakeSignal {
 
 /// How long a push may take from the INVITE on.
 const PUSH: Duration = Duration::from_secs(10);
-/// A REGISTER of the fake phone.
-const EXPIRES: u32 = 3600;
+/// How long a phone takes to start.
+const START: Duration = Duration::from_millis(50);
+/// What the fake phone asks for, as a phone that can be woken does; it is taken back after the call.
+const EXPIRES: u32 = 604_800;
 
 /// Makes the call.
 pub(super) async fn examine(
@@ -33,7 +36,7 @@ pub(super) async fn examine(
     view: Option<&View>,
     report: &mut Report,
 ) {
-    let name = format!("{}@{}", who.user, way.domain);
+    let name = format!("{}@{}", who.user, who.domain);
     let Some(mut callee) = register(way, who, &name, report).await else { return };
     let called = call(way, who, &mut callee, signal, view, &name, report).await;
     if let Some(wake) = called
@@ -99,8 +102,12 @@ async fn register(way: &Way, who: &Identity, name: &str, report: &mut Report) ->
         return None;
     }
     report.good(Hop::Register, name, "a fake phone is registered");
+    upstream::look_at_expiry(&answer, who, name, report);
     Some(phone)
 }
+
+/// How long the caller is registered, where it must be.
+const CALLER: u32 = 600;
 
 /// The wake's name once the call was let in.
 async fn call(
@@ -120,6 +127,13 @@ async fn call(
     let caller = Identity { push: None, ..who.clone() };
     let invited = async {
         let mut caller = Phone::connect(way, &caller).await?;
+        if who.domain != way.domain {
+            // Before a PBX only a phone that is registered through the edge may call.
+            let answer = caller.register(CALLER).await?;
+            if answer.status() != Some(200) {
+                return Err(format!("the caller is not registered: {}", answer.start_line()));
+            }
+        }
         let (invite, first) = caller.invite(name).await?;
         Ok::<_, String>((caller, invite, first))
     };
@@ -154,6 +168,9 @@ async fn call(
             "the wake's trace shows the last leg that was reached; the gateway's log tells why there was no next",
         ),
     }
+    if who.domain != way.domain {
+        let _ = caller.register(0).await;
+    }
     Some(wake)
 }
 
@@ -180,7 +197,12 @@ async fn woken(
     };
     let pushed = async {
         match (signal, view) {
-            (WakeSignal::Delivered(mut delivered), _) => delivered.recv().await.ok_or(()),
+            (WakeSignal::Delivered(mut delivered), _) => {
+                let came = delivered.recv().await.ok_or(());
+                // No phone starts faster; and the service's own answer is in the trace by then.
+                tokio::time::sleep(START).await;
+                came
+            }
             (WakeSignal::Trace, Some(view)) => loop {
                 let trace = view.json(&format!("/api/wakes/{}", wake.as_str())).await.unwrap_or(Value::Null);
                 let legs = trace["legs"].as_array().cloned().unwrap_or_default();
@@ -210,6 +232,7 @@ async fn woken(
         tokio::select! {
             pushed = &mut pushed => return pushed.map_err(|()| ("the push service did not take the push".to_owned(), CURE)),
             next = caller.receive_within(PUSH) => match next {
+                Ok(message) if message.is_request() => busy(caller, &message).await,
                 Ok(message) => *first = message,
                 Err(why) => return Err((format!("the caller: {why}"), "the gateway's log tells why")),
             },
@@ -249,13 +272,22 @@ async fn answered(callee: &mut Phone, caller: &mut Phone, invite: &Message) -> R
     status(caller, 200).await.map(|_| ())
 }
 
+/// The caller has the callee's account, so the call may be forked to it too: it is busy.
+async fn busy(caller: &mut Phone, request: &Message) {
+    let code = if request.method() == Method::Invite { 486 } else { 200 };
+    if request.method() != Method::Ack {
+        let _ = caller.answer(request, code).await;
+    }
+}
+
 /// The next response of this status; earlier provisional ones are passed over.
 async fn status(phone: &mut Phone, wanted: u16) -> Result<Message, String> {
     loop {
         let message = phone.receive_within(PATIENCE).await?;
         match message.status() {
             Some(status) if status == wanted => return Ok(message),
-            Some(100..=199) | None => {}
+            Some(100..=199) => {}
+            None => busy(phone, &message).await,
             Some(_) => return Err(message.start_line().to_owned()),
         }
     }
