@@ -108,8 +108,9 @@ impl Place {
         };
         let file = format!(
             "[listen]\nudp = [\"127.0.0.1:{port}\"]\ntcp = [\"127.0.0.1:{port}\"]\ntls = [\"127.0.0.1:{tls}\"]\nws = []\nwss = []\n\
-             {upstream}\n{more}\n\
+             [admin]\nlisten = [\"127.0.0.1:{}\"]\n{upstream}\n{more}\n\
              [push.fcm]\nservice_accounts = [\"{}\"]\nca_file = \"{}\"\nendpoint = \"{}\"\n",
+            free_port(),
             account.display(),
             ca.display(),
             push.endpoint()
@@ -300,14 +301,11 @@ Content-Length: 0
 
 #[test]
 fn the_doctor_calls_a_sleeping_phone_through_kamailio() {
-    let admin = free_port();
-    let more = format!(
-        "[admin]\nlisten = [\"127.0.0.1:{admin}\"]\n[[push.canary]]\nprovider = \"fcm\"\nparam = \"wakeline-demo\"\ntoken = \"{TOKEN}\"\n"
-    );
-    let place = Place::new("edge-doctor", Between::Udp, &more);
+    let place = Place::new("edge-doctor", Between::Udp, Knows::Nothing);
+    let token = format!("fcm:wakeline-demo:{TOKEN}");
     let account = format!("mia@{DOMAIN}");
     let output = std::process::Command::new(program())
-        .args(["doctor", "--user", &account, "--password", PASSWORD, "--config"])
+        .args(["doctor", "--user", &account, "--password", PASSWORD, "--push-token", &token, "--config"])
         .arg(place.folder.path("gateway.toml"))
         .output()
         .expect("the program");
