@@ -17,6 +17,7 @@ use crate::withdrawal::Withdrawal;
 /// A server that is there says 100 within 200 ms (RFC 3261 §17.2.1). One that has said nothing for this long is not the
 /// only one tried any more, as with a REGISTER; timer B would take 32 s.
 const SILENCE: Duration = Duration::from_secs(4);
+
 impl UserAgent {
     // ---- hops that say nothing -------------------------------------------------------------------------------
 
@@ -32,6 +33,8 @@ impl UserAgent {
             job.hops = core::mem::take(&mut hops.left);
             hops.left = job.hops.iter().skip(1).cloned().collect();
             job.any_size = false;
+            // The one after that has its turn when this one has had its time, also when its flow is slow to open.
+            self.delivery.waits_anew(key, now);
             self.try_next_hop(job);
         }
     }

@@ -1,7 +1,9 @@
 //! The calls of this phone, over or not.
 
+use std::collections::VecDeque;
+
 use wakeline_call::Call;
-use wakeline_flow::FlowId;
+use wakeline_flow::{FlowId, FlowInfo, Hop};
 use wakeline_sip_message::Uri;
 
 use crate::agent::UserAgent;
@@ -61,11 +63,16 @@ impl UserAgent {
     }
 
     /// The INVITE that begins a call left on this flow: to the account's edge, or to where it was dialled.
-    pub(crate) fn note_invite_sent(&mut self, call: CallId, flow: FlowId) {
-        let Some(call) = self.calls.get(&call) else { return };
+    /// `left` are the hops that its way here has not used up.
+    pub(crate) fn note_invite_sent(&mut self, call: CallId, flow: FlowInfo, left: &VecDeque<Hop>) {
+        let Some(call) = self.calls.get_mut(&call) else { return };
+        if let Some(hops) = call.hops.as_mut() {
+            // The same place by another transport is no other server.
+            hops.left = left.iter().filter(|hop| hop.remote != flow.remote).cloned().collect();
+        }
         let edge = call.hops.as_ref().map(|hops| (call.account, hops.of.clone()));
         if let Some((account, next_hop)) = edge {
-            self.note_edge_flow(account, &next_hop, flow);
+            self.note_edge_flow(account, &next_hop, flow.id);
         }
     }
 

@@ -71,7 +71,7 @@ pub(crate) struct Delivery {
 struct Departed {
     /// The number of its departure: keys of transactions tell nothing of their order.
     number: u64,
-    /// When.
+    /// When, or when another hop was last tried beside it.
     at: Time,
     job: Job,
 }
@@ -111,7 +111,14 @@ impl Delivery {
         }
     }
 
-    /// Every INVITE that begins a call, and when it left.
+    /// Its patience begins anew.
+    pub(crate) fn waits_anew(&mut self, key: ClientKey, now: Time) {
+        if let Some(departed) = self.in_flight.get_mut(&key) {
+            departed.at = now;
+        }
+    }
+
+    /// Every INVITE that begins a call, and since when it waits.
     pub(crate) fn first_invites(&self) -> impl Iterator<Item = (ClientKey, Owner, Time)> {
         let begins = |job: &Job| match &job.errand {
             Errand::Request { owner, request }

@@ -89,7 +89,7 @@ impl UserAgent {
                         self.note_sent(owner, flow.id);
                         match owner {
                             // Only this request: what follows in the dialog may go to strangers (class S1).
-                            Owner::Call(call, _) if begins => self.note_invite_sent(call, flow.id),
+                            Owner::Call(call, _) if begins => self.note_invite_sent(call, flow, &job.hops),
                             Owner::Call(..) | Owner::Registration(_) | Owner::Options(_) => {}
                         }
                         self.delivery.left(key, job, self.now);

@@ -236,6 +236,37 @@ fn f5_an_invite_that_meets_a_dead_server_is_at_the_next_within_four_seconds() {
     phone.assert_nothing_left();
 }
 
+/// Three servers, and the second's connection does not open: the third is not hurried.
+#[test]
+fn f5_every_server_has_its_four_seconds() {
+    let mut phone = phone("1", &[("register", "0")]);
+    phone.names = Box::new(|question| {
+        let one =
+            |priority, target: &str| Record::Srv { priority, weight: 1, port: 5060, target: target.into() };
+        match (question.kind, question.name.as_str()) {
+            (Kind::Srv, "_sip._tcp.voice.example.org") => {
+                Some(vec![one(1, "one.example.org"), one(2, "two.example.org"), one(3, "three.example.org")])
+            }
+            (Kind::A, "three.example.org") => Some(vec![Record::Address([192, 0, 2, 13].into())]),
+            _ => zone(question),
+        }
+    });
+    phone.reach = Box::new(|hop| {
+        if hop.remote.ip() == std::net::Ipv4Addr::from(SECOND) { Reach::Waits } else { Reach::Opens }
+    });
+    dials(&mut phone);
+    phone.pass(Duration::from_millis(6900));
+    assert_eq!((phone.requests(&Method::Invite).len(), phone.opening.len()), (1, 1));
+    phone.pass(Duration::from_millis(1200));
+    let third = phone.last(&Method::Invite);
+    assert_eq!(phone.flow_of(&third).remote, ([192, 0, 2, 13], 5060).into());
+    phone.pass(Duration::from_secs(8));
+    assert_eq!(phone.requests(&Method::Invite).len(), 2, "there is nobody left to ask");
+    phone.answer(&third, 486, &[]);
+    assert_eq!(phone.ends()[0].reason, "busy");
+    phone.assert_nothing_left();
+}
+
 #[test]
 fn a_server_that_says_100_is_waited_for() {
     let mut phone = phone("0", &[("register", "0")]);
