@@ -85,7 +85,7 @@ pub(crate) fn options(
     for diagnosis in &accounts.diagnoses {
         eprintln!("wakeline: {diagnosis}");
     }
-    let trust = trust(flags, accounts.settings.first())?;
+    let trust = trust(flags)?;
     Ok(Options {
         accounts: accounts.settings,
         state: flags.state.clone(),
@@ -95,22 +95,15 @@ pub(crate) fn options(
     })
 }
 
-/// Whom to trust: the flags, then the parameters `tlspin` and `tlsroots`, then the system.
-fn trust(flags: &AccountFlags, first: Option<&Settings>) -> Result<Trust, Failure> {
+/// Whom to trust by the flags, for every account. Without any, each account's `tlspin` and `tlsroots` count, then the system.
+fn trust(flags: &AccountFlags) -> Result<Trust, Failure> {
     if let Some(path) = &flags.tls_roots {
         return Ok(Trust::Authorities(path.clone()));
     }
     if let Some(pin) = &flags.tls_pin {
         return Ok(Trust::Pin(pin_of(pin, "--tls-pin")?));
     }
-    let network = first.map(Settings::network);
-    if let Some(pin) = network.as_ref().and_then(|network| network.tls_pin.as_deref()) {
-        return Ok(Trust::Pin(pin_of(pin, "tlspin")?));
-    }
-    Ok(match network.and_then(|network| network.tls_roots) {
-        Some(path) => Trust::Authorities(path.into()),
-        None => Trust::System,
-    })
+    Ok(Trust::System)
 }
 
 /// 64 hex digits, colons between them allowed.
@@ -238,14 +231,12 @@ mod tests {
     fn trust_is_never_anybody() {
         let pin = "ab".repeat(32);
         let flags = AccountFlags { tls_pin: Some(pin.clone()), ..AccountFlags::default() };
-        assert!(matches!(trust(&flags, None), Ok(Trust::Pin(pin)) if pin == [0xab; 32]));
+        assert!(matches!(trust(&flags), Ok(Trust::Pin(pin)) if pin == [0xab; 32]));
         for wrong in ["", "ab", &"zz".repeat(32), &format!("{pin}00")] {
             let flags = AccountFlags { tls_pin: Some((*wrong).to_owned()), ..AccountFlags::default() };
-            assert!(trust(&flags, None).is_err(), "{wrong}");
+            assert!(trust(&flags).is_err(), "{wrong}");
         }
-        let mut settings = Settings::new();
-        assert!(matches!(trust(&AccountFlags::default(), Some(&settings)), Ok(Trust::System)));
-        settings.set("tlsroots", "ca.pem", Source::File);
-        assert!(matches!(trust(&AccountFlags::default(), Some(&settings)), Ok(Trust::Authorities(_))));
+        // The accounts' own parameters are the engine's to read, each for itself.
+        assert!(matches!(trust(&AccountFlags::default()), Ok(Trust::System)));
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn run(flags: &CallFlags, parameters: &[(String, String)]) -> Result<
     let first = options.accounts.first().cloned();
     log::start(first.as_ref(), std::io::stderr());
     let registers = first.as_ref().is_some_and(|settings| settings.account().is_to_register());
-    let phone = Phone::start(options).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let phone = Phone::start(options).map_err(|error| Failure::of_start(&error))?;
     let mut caller = Caller { phone, flags, quality: None };
     let exit = crate::block_on(async {
         if registers && !caller.register().await {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use wakeline_engine::StartError;
 use wakeline_user_agent::EndedCall;
 
 /// The exit codes, as `wakeline call --help` lists them.
@@ -70,6 +71,15 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Failure {
         Failure { exit, text: text.into() }
+    }
+
+    /// Why a phone did not start: settings that cannot work are the command line's fault.
+    pub(crate) fn of_start(error: &StartError) -> Failure {
+        let exit = match error {
+            StartError::Settings(_) => Exit::Usage,
+            StartError::State(_, _) | StartError::System(_) => Exit::Failed,
+        };
+        Failure::new(exit, error.to_string())
     }
 
     pub(crate) fn exit(&self) -> Exit {

@@ -25,7 +25,7 @@ pub(crate) fn run(
         return terminal::run(options, first.as_ref(), first_commands(flags, token));
     }
     log::start(first.as_ref(), io::stderr());
-    let mut phone = Phone::start(options).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let mut phone = Phone::start(options).map_err(|error| Failure::of_start(&error))?;
     for command in first_commands(flags, token) {
         phone.command(command);
     }

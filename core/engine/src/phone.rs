@@ -22,7 +22,7 @@ use wakeline_user_agent::{Command, Configuration, Event, Input, Output, Snapshot
 use crate::audio::AudioChoice;
 use crate::dns::Resolver;
 use crate::media::{Quality, Sessions};
-use crate::net::{Binding, Network, Trust};
+use crate::net::{Binding, Network, Place, Trust};
 use crate::rest;
 use crate::store::Store;
 use crate::wire_log::{self, Direction};
@@ -46,7 +46,7 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Microphone and loudspeaker.
     pub audio: AudioChoice,
-    /// Whom to trust over TLS. With [`Trust::System`] the first account's `tlspin` or `tlsroots` decides, if it has one.
+    /// Whom to trust over TLS. With [`Trust::System`] each account's `tlspin` or `tlsroots` decides, where it has one.
     pub trust: Trust,
     /// Name servers to ask; the system's when empty.
     pub name_servers: Vec<SocketAddr>,
@@ -109,10 +109,10 @@ pub struct Phone {
 
 impl Phone {
     /// Starts the loop. Nothing is sent before [`Command::Start`].
-    pub fn start(mut options: Options) -> Result<Phone, StartError> {
-        if let (Trust::System, Some(first)) = (&options.trust, options.accounts.first()) {
-            options.trust = Trust::of(first).map_err(StartError::Settings)?;
-        }
+    pub fn start(options: Options) -> Result<Phone, StartError> {
+        let places: Result<Vec<Place>, String> =
+            options.accounts.iter().map(|account| place(account, &options.trust)).collect();
+        let places = places.map_err(StartError::Settings)?;
         let (store, memory) = Store::open(options.state.clone())
             .map_err(|error| StartError::State(options.state.clone().unwrap_or_default(), error))?;
         let mut seed = [0; 32];
@@ -139,7 +139,7 @@ impl Phone {
             };
             let _ = told.send(Ok(()));
             runtime.block_on(async {
-                let work = Loop::new(options, agent, store, entropy, inbox, outbox).run();
+                let work = Loop::new(options, places, agent, store, entropy, inbox, outbox).run();
                 // As a task of its own: the runtime wakes the future of `block_on` through a file descriptor, even on
                 // its own thread, and that is one system call and one more turn of the poll for every 20 ms of a call.
                 // A panic has been printed already.
@@ -216,6 +216,7 @@ struct Loop {
 impl Loop {
     fn new(
         options: Options,
+        places: Vec<Place>,
         agent: UserAgent,
         store: Store,
         entropy: Entropy,
@@ -223,13 +224,8 @@ impl Loop {
         outbox: mpsc::Sender<TimedEvent>,
     ) -> Loop {
         let (facts_in, facts) = mpsc::channel(FACTS);
-        let first = options.accounts.first();
-        let binding = Binding {
-            address: first.and_then(|account| account.network().local_ip),
-            port: first.map_or(0, |account| account.network().signaling_port),
-        };
         let doors = options.accounts.iter().flat_map(|account| account.network().websockets).collect();
-        let network = Network::new(binding, options.trust, doors, facts_in.clone());
+        let network = Network::new(places, doors, facts_in.clone());
         let resolver = Resolver::new(&options.name_servers, facts_in);
         let sessions = Sessions::new(options.accounts, options.audio, entropy);
         let memory = Memory::Used { until: system::now() };
@@ -337,7 +333,9 @@ impl Loop {
         while let Some(output) = self.agent.poll_output() {
             let now = system::now();
             let at_once: Vec<Input> = match output {
-                Output::Open { flow, hop } => self.network.open(flow, hop).into_iter().collect(),
+                Output::Open { flow, hop, account } => {
+                    self.network.open(flow, hop, account).into_iter().collect()
+                }
                 Output::Send(transmit) => {
                     wire_log::message(Direction::Said, transmit.flow, &transmit.bytes);
                     self.network.send(transmit).await.into_iter().collect()
@@ -379,6 +377,16 @@ impl Loop {
             given_back: self.given_back,
         }
     }
+}
+
+/// An account's place in the network: what the program says of trust counts before what the account says.
+fn place(account: &Settings, trust: &Trust) -> Result<Place, String> {
+    let network = account.network();
+    let trust = match trust {
+        Trust::System => Trust::of(account)?,
+        Trust::Authorities(_) | Trust::Pin(_) => trust.clone(),
+    };
+    Ok(Place { binding: Binding { address: network.local_ip, port: network.signaling_port }, trust })
 }
 
 /// Sleeps until the deadline; for ever when there is none.

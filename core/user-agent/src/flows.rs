@@ -7,6 +7,8 @@ use wakeline_clock::{Time, earliest};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, FlowInfo, Hop, Transport};
 
+use crate::snapshot::AccountId;
+
 /// A peer that has answered pings before must answer this one within ten seconds (RFC 5626 §4.4.1).
 const PONG_WAIT: Duration = Duration::from_secs(10);
 
@@ -29,8 +31,8 @@ enum State {
 #[derive(Clone, PartialEq, Debug)]
 struct Flow {
     state: State,
-    /// Where it was meant to lead; `None` when the peer opened it.
-    hop: Option<Hop>,
+    /// Where it was meant to lead, and for whom; `None` when the peer opened it.
+    hop: Option<(Hop, AccountId)>,
     keep_alive: Option<KeepAlive>,
 }
 
@@ -72,11 +74,11 @@ pub(crate) struct Flows {
 
 impl Flows {
     /// The open or opening flow to a hop, if there is one: same transport, address and, under TLS, the same name
-    /// (a connection must not be used for another name, class S18).
-    pub(crate) fn to(&self, hop: &Hop) -> Option<FlowId> {
+    /// (a connection must not be used for another name, class S18) and for the same account: another one may trust others.
+    pub(crate) fn to(&self, hop: &Hop, account: AccountId) -> Option<FlowId> {
         let leads_there = |flow: &Flow| match &flow.hop {
-            Some(own) => {
-                own == hop
+            Some((own, whose)) => {
+                (own == hop && *whose == account)
                     || (!hop.transport.is_secure()
                         && own.transport == hop.transport
                         && own.remote == hop.remote)
@@ -92,11 +94,13 @@ impl Flows {
     }
 
     /// Names a new flow that is to be opened.
-    pub(crate) fn open(&mut self, hop: Hop, now: Time) -> FlowId {
+    pub(crate) fn open(&mut self, hop: Hop, account: AccountId, now: Time) -> FlowId {
         let id = FlowId(self.next);
         self.next += 1;
-        self.table
-            .insert(id, Flow { state: State::Opening { since: now }, hop: Some(hop), keep_alive: None });
+        self.table.insert(
+            id,
+            Flow { state: State::Opening { since: now }, hop: Some((hop, account)), keep_alive: None },
+        );
         id
     }
 
@@ -252,19 +256,21 @@ mod tests {
     #[test]
     fn a_flow_is_reused_for_its_hop_and_under_tls_only_for_its_name() {
         let mut flows = Flows::default();
-        let udp = flows.open(hop(Transport::Udp, 5060, Some("a.example")), Time::ZERO);
-        let tls = flows.open(hop(Transport::Tls, 5061, Some("a.example")), Time::ZERO);
-        assert_eq!(flows.to(&hop(Transport::Udp, 5060, Some("b.example"))), Some(udp));
-        assert_eq!(flows.to(&hop(Transport::Tls, 5061, Some("a.example"))), Some(tls));
-        assert_eq!(flows.to(&hop(Transport::Tls, 5061, Some("b.example"))), None);
-        assert_eq!(flows.to(&hop(Transport::Tcp, 5060, None)), None);
+        let udp = flows.open(hop(Transport::Udp, 5060, Some("a.example")), AccountId(0), Time::ZERO);
+        let tls = flows.open(hop(Transport::Tls, 5061, Some("a.example")), AccountId(0), Time::ZERO);
+        assert_eq!(flows.to(&hop(Transport::Udp, 5060, Some("b.example")), AccountId(0)), Some(udp));
+        assert_eq!(flows.to(&hop(Transport::Tls, 5061, Some("a.example")), AccountId(0)), Some(tls));
+        assert_eq!(flows.to(&hop(Transport::Tls, 5061, Some("b.example")), AccountId(0)), None);
+        assert_eq!(flows.to(&hop(Transport::Tcp, 5060, None), AccountId(0)), None);
+        assert_eq!(flows.to(&hop(Transport::Udp, 5060, Some("a.example")), AccountId(1)), Some(udp));
+        assert_eq!(flows.to(&hop(Transport::Tls, 5061, Some("a.example")), AccountId(1)), None);
     }
 
     #[test]
     fn f12_an_unanswered_ping_kills_only_a_flow_that_has_answered_before() {
         let mut entropy = Entropy::from_number(1);
         let mut flows = Flows::default();
-        let id = flows.open(hop(Transport::Tcp, 5060, None), Time::ZERO);
+        let id = flows.open(hop(Transport::Tcp, 5060, None), AccountId(0), Time::ZERO);
         flows.opened(info(id, Transport::Tcp));
         let start = Time::from_millis(1000);
         let interval = Duration::from_secs(20);
@@ -284,7 +290,7 @@ mod tests {
     fn a_pong_keeps_the_flow_and_nothing_ticks_without_an_interval() {
         let mut entropy = Entropy::from_number(1);
         let mut flows = Flows::default();
-        let id = flows.open(hop(Transport::Tcp, 5060, None), Time::ZERO);
+        let id = flows.open(hop(Transport::Tcp, 5060, None), AccountId(0), Time::ZERO);
         flows.opened(info(id, Transport::Tcp));
         let start = Time::ZERO;
         flows.keep_alive(id, Some(Duration::from_secs(100)), start, &mut entropy);
@@ -301,7 +307,7 @@ mod tests {
     #[test]
     fn s14_strangers_make_room_for_strangers_and_never_for_our_own() {
         let mut flows = Flows::default();
-        let own = flows.open(hop(Transport::Udp, 5060, None), Time::ZERO);
+        let own = flows.open(hop(Transport::Udp, 5060, None), AccountId(0), Time::ZERO);
         flows.opened(info(own, Transport::Udp));
         let mut gone = Vec::new();
         for number in 0..1000 {

@@ -45,11 +45,11 @@ impl UserAgent {
         let Some(hop) = job.hops.pop_front() else { return self.undeliverable(job) };
         // A registration wants a flow of its own making: an old one may be dead without knowing it (RFC 8599 §4.1.3).
         let fresh = matches!(job.errand, Errand::Edge(_));
-        match self.flows.to(&hop).filter(|_| !fresh) {
+        match self.flows.to(&hop, job.account).filter(|_| !fresh) {
             Some(flow) => self.over_flow(flow, job),
             None => {
-                let flow = self.flows.open(hop.clone(), self.now);
-                self.put(Output::Open { flow, hop });
+                let flow = self.flows.open(hop.clone(), job.account, self.now);
+                self.put(Output::Open { flow, hop, account: job.account });
                 self.delivery.wait_for(flow, job);
             }
         }

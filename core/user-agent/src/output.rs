@@ -19,6 +19,8 @@ pub enum Output {
         flow: FlowId,
         /// Where it leads.
         hop: Hop,
+        /// Whose it is: the account's own address and its trust hold.
+        account: AccountId,
     },
     /// Send bytes. What is sent on a flow that is still opening waits for it (and may go as TLS early data).
     Send(Transmit),

@@ -77,7 +77,7 @@ impl Phone {
     fn drain(&mut self) {
         while let Some(output) = self.agent.poll_output() {
             let input = match output {
-                Output::Open { flow, hop } => {
+                Output::Open { flow, hop, .. } => {
                     let local = "10.20.0.5:40001".parse().unwrap();
                     let info = FlowInfo { id: flow, transport: hop.transport, local, remote: hop.remote };
                     self.flows.push(info);

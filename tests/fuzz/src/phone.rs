@@ -63,7 +63,7 @@ impl Bench {
         while let Some(output) = self.agent.poll_output() {
             bound.count();
             match output {
-                Output::Open { flow, hop } => self.opening.push((flow, hop.transport, hop.remote)),
+                Output::Open { flow, hop, .. } => self.opening.push((flow, hop.transport, hop.remote)),
                 Output::Send(transmit) => self.sent(transmit.flow, transmit.bytes),
                 Output::Close(flow) => {
                     self.flows.retain(|one| one.id != flow);

@@ -27,7 +27,7 @@ pub extern "C" fn register_once() -> u32 {
     let mut sent = 0;
     while let Some(output) = phone.poll_output() {
         match output {
-            Output::Open { flow, hop } => {
+            Output::Open { flow, hop, .. } => {
                 let info = FlowInfo {
                     id: flow,
                     transport: Transport::Tcp,

@@ -299,7 +299,7 @@ impl World {
         let now = self.now;
         let life = self.phones[phone].lives;
         match output {
-            Output::Open { flow, hop } => {
+            Output::Open { flow, hop, .. } => {
                 let number = self.links.len();
                 let port = 10_000 + u16::try_from(number % 20_000).unwrap_or(0);
                 let place = u8::try_from(phone).unwrap_or(255);

@@ -34,7 +34,7 @@ pub(crate) fn run(
     }
     let (lines, log) = mpsc::unbounded_channel();
     log::start(settings, Lines(lines));
-    let phone = Phone::start(options).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let phone = Phone::start(options).map_err(|error| Failure::of_start(&error))?;
     for command in first {
         phone.command(command);
     }

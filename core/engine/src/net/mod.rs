@@ -1,6 +1,6 @@
 //! The phone's network: flows as tasks.
 //!
-//! Every stream flow (TCP, TLS, WS, WSS) is one task with a queue; UDP is one socket per address family, and its flows
+//! Every stream flow (TCP, TLS, WS, WSS) is one task with a queue; UDP is one socket per binding and address family, and its flows
 //! are the remote addresses met on it. What happens goes to the loop as [`Input`]s.
 
 mod stream;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use wakeline_flow::{FlowId, FlowInfo, Hop, Transmit, Transport};
-use wakeline_user_agent::{FlowFailure, Input};
+use wakeline_user_agent::{AccountId, FlowFailure, Input};
 
 pub use tls::Trust;
 use udp::UdpEdge;
@@ -26,7 +26,7 @@ use udp::UdpEdge;
 const QUEUE: usize = 256;
 
 /// Where the network's sockets are bound.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Binding {
     /// The local address (webphone `localip`); any when absent.
     pub(crate) address: Option<IpAddr>,
@@ -34,9 +34,18 @@ pub(crate) struct Binding {
     pub(crate) port: u16,
 }
 
+/// An account's own place in the network.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    /// Where its sockets are bound.
+    pub(crate) binding: Binding,
+    /// Whom it trusts over TLS.
+    pub(crate) trust: Trust,
+}
+
 /// One open or opening flow.
 enum Flow {
-    Udp { remote: SocketAddr },
+    Udp { local: SocketAddr, remote: SocketAddr },
     Stream { queue: mpsc::Sender<Bytes>, task: tokio::task::JoinHandle<()> },
 }
 
@@ -49,11 +58,12 @@ enum Ear {
 
 /// All flows of a phone.
 pub(crate) struct Network {
-    binding: Binding,
-    trust: Trust,
+    /// By account.
+    places: Vec<Place>,
     /// Addresses of WebSocket servers as the accounts have them: a hop does not know its path.
     doors: Vec<String>,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    /// One for every judgement in use: sessions are resumed among the accounts that share it.
+    tls: Vec<(Trust, Arc<rustls::ClientConfig>)>,
     udp: Vec<UdpEdge>,
     ear: Ear,
     flows: HashMap<FlowId, Flow>,
@@ -62,17 +72,11 @@ pub(crate) struct Network {
 
 impl Network {
     /// A network without sockets; they are opened when a flow first wants them.
-    pub(crate) fn new(
-        binding: Binding,
-        trust: Trust,
-        doors: Vec<String>,
-        facts: mpsc::Sender<Input>,
-    ) -> Network {
+    pub(crate) fn new(places: Vec<Place>, doors: Vec<String>, facts: mpsc::Sender<Input>) -> Network {
         Network {
-            binding,
-            trust,
+            places,
             doors,
-            tls: None,
+            tls: Vec::new(),
             udp: Vec::new(),
             ear: Ear::Closed,
             flows: HashMap::new(),
@@ -81,17 +85,20 @@ impl Network {
     }
 
     /// Opens a flow. What is known at once is returned; else the outcome arrives as `Opened` or `Closed`.
-    pub(crate) fn open(&mut self, flow: FlowId, hop: Hop) -> Option<Input> {
+    pub(crate) fn open(&mut self, flow: FlowId, hop: Hop, account: AccountId) -> Option<Input> {
+        let place = self.places.get(account.0 as usize).cloned().unwrap_or_default();
         match hop.transport {
-            Transport::Udp => Some(self.open_udp(flow, hop.remote)),
-            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => self.open_stream(flow, hop),
+            Transport::Udp => Some(self.open_udp(flow, hop.remote, place.binding)),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+                self.open_stream(flow, hop, &place)
+            }
         }
     }
 
-    fn open_udp(&mut self, flow: FlowId, remote: SocketAddr) -> Input {
-        match self.udp_edge(remote.is_ipv6()).and_then(|edge| edge.name(flow, remote)) {
+    fn open_udp(&mut self, flow: FlowId, remote: SocketAddr, binding: Binding) -> Input {
+        match self.udp_edge(binding, remote.is_ipv6()).and_then(|edge| edge.name(flow, remote)) {
             Ok(local) => {
-                self.flows.insert(flow, Flow::Udp { remote });
+                self.flows.insert(flow, Flow::Udp { local, remote });
                 Input::Opened(FlowInfo { id: flow, transport: Transport::Udp, local, remote })
             }
             Err(error) => {
@@ -101,9 +108,9 @@ impl Network {
         }
     }
 
-    fn open_stream(&mut self, flow: FlowId, hop: Hop) -> Option<Input> {
+    fn open_stream(&mut self, flow: FlowId, hop: Hop, place: &Place) -> Option<Input> {
         let tls = if hop.transport.is_secure() {
-            match self.tls_configuration() {
+            match self.tls_configuration(&place.trust) {
                 Ok(tls) => Some(tls),
                 Err(error) => {
                     tracing::error!(%error, "no TLS");
@@ -115,20 +122,23 @@ impl Network {
         };
         let (queue, waiting) = mpsc::channel(QUEUE);
         let target = websocket::target(&hop, &self.doors);
-        let way = stream::Way { from: self.binding.address, tls, target };
+        let way = stream::Way { from: place.binding.address, tls, target };
         let task = tokio::spawn(stream::run(flow, hop, way, waiting, self.facts.clone()));
         self.flows.insert(flow, Flow::Stream { queue, task });
         None
     }
 
-    /// Listens on the fixed UDP port, if there is one: a phone that registers nowhere is called there.
+    /// Listens on the fixed UDP ports, if there are any: a phone that registers nowhere is called there.
     pub(crate) fn listen(&mut self) {
-        if self.binding.port == 0 {
-            return;
-        }
-        self.ear = Ear::Open;
-        if let Err(error) = self.udp_edge(self.binding.address.is_some_and(|address| address.is_ipv6())) {
-            tracing::error!(port = self.binding.port, %error, "the SIP port cannot be had: is another program using it?");
+        let fixed: Vec<Binding> =
+            self.places.iter().map(|place| place.binding).filter(|binding| binding.port != 0).collect();
+        for binding in fixed {
+            self.ear = Ear::Open;
+            if let Err(error) =
+                self.udp_edge(binding, binding.address.is_some_and(|address| address.is_ipv6()))
+            {
+                tracing::error!(port = binding.port, %error, "the SIP port cannot be had: is another program using it?");
+            }
         }
     }
 
@@ -147,9 +157,9 @@ impl Network {
     /// Sends on a flow; what is sent to a flow that is gone is dropped, because its end has been told already.
     pub(crate) async fn send(&mut self, transmit: Transmit) -> Option<Input> {
         match self.flows.get(&transmit.flow) {
-            Some(Flow::Udp { remote }) => {
-                let remote = *remote;
-                if let Some(edge) = self.udp.iter().find(|edge| edge.is_ipv6() == remote.is_ipv6())
+            Some(Flow::Udp { local, remote }) => {
+                let (local, remote) = (*local, *remote);
+                if let Some(edge) = self.udp.iter().find(|edge| edge.is_at(local))
                     && let Err(error) = edge.send(&transmit.bytes, remote).await
                 {
                     tracing::debug!(%remote, %error, "datagram not sent");
@@ -170,8 +180,8 @@ impl Network {
     /// Closes a flow in good order: what is queued is still sent.
     pub(crate) fn close(&mut self, flow: FlowId) {
         match self.flows.remove(&flow) {
-            Some(Flow::Udp { remote }) => {
-                if let Some(edge) = self.udp.iter().find(|edge| edge.is_ipv6() == remote.is_ipv6()) {
+            Some(Flow::Udp { local, remote }) => {
+                if let Some(edge) = self.udp.iter().find(|edge| edge.is_at(local)) {
                     edge.forget(remote);
                 }
                 // Nothing listens while suspended: no packet may wake the process.
@@ -185,7 +195,7 @@ impl Network {
     /// A flow that a datagram from an unknown address opened is known from now on.
     pub(crate) fn adopt(&mut self, info: &FlowInfo) {
         if info.transport == Transport::Udp {
-            self.flows.entry(info.id).or_insert(Flow::Udp { remote: info.remote });
+            self.flows.entry(info.id).or_insert(Flow::Udp { local: info.local, remote: info.remote });
         }
     }
 
@@ -221,19 +231,21 @@ impl Network {
         let _ = tokio::time::timeout(patience, all).await;
     }
 
-    fn udp_edge(&mut self, ipv6: bool) -> std::io::Result<&UdpEdge> {
-        if let Some(place) = self.udp.iter().position(|edge| edge.is_ipv6() == ipv6) {
+    fn udp_edge(&mut self, binding: Binding, ipv6: bool) -> std::io::Result<&UdpEdge> {
+        if let Some(place) = self.udp.iter().position(|edge| edge.serves(binding, ipv6)) {
             return Ok(&self.udp[place]);
         }
-        let edge = UdpEdge::bind(self.binding, ipv6, self.facts.clone())?;
+        let edge = UdpEdge::bind(binding, ipv6, self.facts.clone())?;
         self.udp.push(edge);
         Ok(&self.udp[self.udp.len() - 1])
     }
 
-    fn tls_configuration(&mut self) -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
-        if self.tls.is_none() {
-            self.tls = Some(tls::configuration(&self.trust)?);
+    fn tls_configuration(&mut self, trust: &Trust) -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
+        if let Some((_, known)) = self.tls.iter().find(|(whose, _)| whose == trust) {
+            return Ok(Arc::clone(known));
         }
-        self.tls.clone().ok_or_else(|| rustls::Error::General("no TLS configuration".into()))
+        let made = tls::configuration(trust)?;
+        self.tls.push((trust.clone(), Arc::clone(&made)));
+        Ok(made)
     }
 }

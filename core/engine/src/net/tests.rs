@@ -32,12 +32,23 @@ impl Bench {
     fn new(trust: Trust, doors: &[&str]) -> Bench {
         let (tell, facts) = mpsc::channel(64);
         let doors = doors.iter().map(|&door| door.to_owned()).collect();
-        Bench { network: Network::new(Binding::default(), trust, doors, tell), facts }
+        let places = vec![Place { binding: Binding::default(), trust }];
+        Bench { network: Network::new(places, doors, tell), facts }
     }
 
     async fn open(&mut self, id: u64, transport: Transport, remote: SocketAddr) -> Input {
+        self.open_for(AccountId(0), id, transport, remote).await
+    }
+
+    async fn open_for(
+        &mut self,
+        account: AccountId,
+        id: u64,
+        transport: Transport,
+        remote: SocketAddr,
+    ) -> Input {
         let hop = Hop { transport, remote, server_name: Some(NAME.into()) };
-        match self.network.open(FlowId(id), hop) {
+        match self.network.open(FlowId(id), hop, account) {
             Some(input) => input,
             None => self.fact().await,
         }
@@ -327,6 +338,45 @@ async fn s18_certificates_that_are_not_the_servers_are_refused_and_nothing_is_sa
         "pin"
     );
     assert_eq!(server.await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn each_account_judges_by_its_own_trust_and_comes_from_its_own_address() {
+    let (authority, other) = (Authority::new("own"), Authority::new("other"));
+    let mut bench = Bench::new(authority.trust(), &[]);
+    let second = Binding { address: Some([127, 0, 0, 2].into()), port: 0 };
+    bench.network.places.push(Place { binding: second, trust: other.trust() });
+    // Servers by authority and account: who is let in.
+    let mut id = 0;
+    for (server, letting) in [(&authority, [true, false]), (&other, [false, true])] {
+        let identity = server.sign(good());
+        for (account, is_let) in [(AccountId(0), letting[0]), (AccountId(1), letting[1])] {
+            let (address, _server) = identity.serve_one().await;
+            id += 1;
+            let outcome = bench.open_for(account, id, Transport::Tls, address).await;
+            if is_let {
+                let Input::Opened(info) = outcome else { panic!("{account:?}: {outcome:?}") };
+                assert_eq!(info.local.ip() == second.address.unwrap(), account == AccountId(1));
+                bench.network.close(FlowId(id));
+                bench.fact().await;
+            } else {
+                assert_eq!(outcome, closed(id, FlowFailure::CertificateRefused), "{account:?}");
+            }
+        }
+    }
+    // Datagrams leave, and their answers come, by each account's own socket.
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut buffer = [0; 2000];
+    for (id, account) in [(11, AccountId(0)), (12, AccountId(1))] {
+        let opened = bench.open_for(account, id, Transport::Udp, server.local_addr().unwrap()).await;
+        assert!(matches!(opened, Input::Opened(_)));
+        bench.send(id, REQUEST).await;
+        let (_, from) = server.recv_from(&mut buffer).await.unwrap();
+        assert_eq!(from.ip() == second.address.unwrap(), account == AccountId(1), "{from}");
+        server.send_to(b"200", from).await.unwrap();
+        let Input::Received(received) = bench.fact().await else { panic!("nothing received") };
+        assert_eq!(received.flow.id, FlowId(id));
+    }
 }
 
 #[tokio::test]

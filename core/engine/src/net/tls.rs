@@ -19,7 +19,7 @@ use wakeline_settings::Settings;
 const SESSIONS: usize = 16;
 
 /// How a server's certificate is judged. There is no way to accept any.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Trust {
     /// By the operating system's store (the default).
     #[default]

@@ -1,4 +1,4 @@
-//! UDP: one socket per address family, flows by remote address.
+//! UDP: one socket per binding and address family, flows by remote address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,7 +26,9 @@ type Names = Arc<Mutex<HashMap<SocketAddr, FlowInfo>>>;
 pub(crate) struct UdpEdge {
     socket: Arc<UdpSocket>,
     names: Names,
-    ipv6: bool,
+    binding: Binding,
+    /// Where the socket is bound; its address may be any.
+    bound: SocketAddr,
     reader: tokio::task::JoinHandle<()>,
 }
 
@@ -43,14 +45,22 @@ impl UdpEdge {
         }
         socket.bind(&SocketAddr::new(address, binding.port).into())?;
         let socket = Arc::new(UdpSocket::from_std(socket.into())?);
+        let bound = socket.local_addr()?;
         let names = Names::default();
         let reader = tokio::spawn(read(Arc::clone(&socket), Arc::clone(&names), facts));
-        Ok(UdpEdge { socket, names, ipv6, reader })
+        Ok(UdpEdge { socket, names, binding, bound, reader })
     }
 
-    /// Whether this is the IPv6 socket.
-    pub(crate) fn is_ipv6(&self) -> bool {
-        self.ipv6
+    /// Whether this is the socket of a binding and address family.
+    pub(crate) fn serves(&self, binding: Binding, ipv6: bool) -> bool {
+        self.binding == binding && self.bound.is_ipv6() == ipv6
+    }
+
+    /// Whether flows with this local address are this socket's.
+    pub(crate) fn is_at(&self, local: SocketAddr) -> bool {
+        self.bound.is_ipv6() == local.is_ipv6()
+            && self.bound.port() == local.port()
+            && (self.bound.ip() == local.ip() || self.bound.ip().is_unspecified())
     }
 
     /// Gives the flow to `remote` its name; returns our address as that remote sees it before any NAT.

@@ -85,6 +85,24 @@ async fn memory_is_given_back_once_the_registration_is_answered_and_not_when_its
     stop(phone).await;
 }
 
+#[test]
+fn every_account_has_its_own_trust_and_binding_unless_the_program_decides() {
+    let pin = "ab".repeat(32);
+    let pinned = account(&[("tlspin", &pin), ("localip", "192.0.2.1"), ("signalingport", "5070")]);
+    let rooted = account(&[("tlsroots", "ca.pem")]);
+    let own = |account| place(account, &Trust::System).unwrap();
+    assert_eq!(own(&pinned).trust, Trust::Pin([0xab; 32]));
+    assert_eq!(own(&pinned).binding, Binding { address: "192.0.2.1".parse().ok(), port: 5070 });
+    assert_eq!(own(&rooted).trust, Trust::Authorities("ca.pem".into()));
+    assert_eq!(own(&rooted).binding, Binding::default());
+    assert_eq!(own(&account(&[])).trust, Trust::System);
+    assert_eq!(place(&rooted, &Trust::Pin([7; 32])).unwrap().trust, Trust::Pin([7; 32]));
+    // Of several accounts the second is judged as well.
+    let bad = account(&[("tlspin", "nonsense")]);
+    let refused = Phone::start(Options { accounts: vec![account(&[]), bad], ..Options::default() });
+    assert!(matches!(refused, Err(StartError::Settings(why)) if why.contains("tlspin")));
+}
+
 // ---- next hop (RFC 3263) -------------------------------------------------------------------------------------------
 
 const DOMAIN: &str = "voice.example.test";

@@ -228,7 +228,7 @@ impl Phone {
     fn drain(&mut self) {
         while let Some(output) = self.agent.poll_output() {
             match output {
-                Output::Open { flow, hop } => match (self.reach)(&hop) {
+                Output::Open { flow, hop, .. } => match (self.reach)(&hop) {
                     Reach::Opens => self.open(flow, &hop),
                     Reach::Refuses => {
                         let failure = FlowFailure::Unreachable;
