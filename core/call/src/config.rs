@@ -61,14 +61,20 @@ impl Config {
         self.t1 * 64
     }
 
-    /// Our Allow value.
+    /// Our Allow value: what is refused on principle is not in it.
     pub(crate) fn allow(&self) -> &'static str {
-        "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER"
+        match self.transfer {
+            TransferPolicy::Accept => "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER",
+            TransferPolicy::Decline => "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO",
+        }
     }
 
     /// Our Supported value.
     pub(crate) fn supported(&self) -> String {
-        let mut tags = vec!["replaces", "join", "norefersub"];
+        let mut tags = vec!["replaces"];
+        if self.transfer == TransferPolicy::Accept {
+            tags.push("norefersub");
+        }
         if self.reliable != Reliable::Off {
             tags.push("100rel");
         }
@@ -81,7 +87,8 @@ impl Config {
     /// Whether we understand an option tag that a peer requires (RFC 3261 §8.2.2.3).
     pub(crate) fn understands(&self, tag: &str) -> bool {
         let known = |name: &str| tag.eq_ignore_ascii_case(name);
-        ["replaces", "join", "norefersub", "timer", "outbound", "gruu", "path"].into_iter().any(known)
+        ["replaces", "timer", "outbound", "gruu", "path"].into_iter().any(known)
+            || known("norefersub") && self.transfer == TransferPolicy::Accept
             || known("100rel") && self.reliable != Reliable::Off
     }
 }

@@ -224,13 +224,15 @@ impl Identity {
         if by_itself { Screening::Answer } else { Screening::Ring }
     }
 
-    /// How digits are sent: as telephone events, by INFO, or both.
-    pub(crate) fn digit_ways(&self) -> (bool, bool) {
+    /// How digits are sent: by the media, by INFO, or both. `events`: whether both sides know telephone events, once that
+    /// is settled (RFC 4733 §2.4.1: they are sent to who has listed them only).
+    pub(crate) fn digit_ways(&self, events: Option<bool>) -> (bool, bool) {
         match self.settings.media().dtmf {
             DtmfMode::Off => (false, false),
             DtmfMode::Info => (false, true),
+            DtmfMode::Automatic => (events != Some(false), events == Some(false)),
             // Tones in the audio are made by the same sender as events, which falls back to them.
-            DtmfMode::Automatic | DtmfMode::Event | DtmfMode::InBand => (true, false),
+            DtmfMode::Event | DtmfMode::InBand => (true, false),
             DtmfMode::InfoAndEvent | DtmfMode::InfoAndInBand => (true, true),
         }
     }

@@ -40,10 +40,11 @@ impl UserAgent {
         let now = self.now;
         let Some(call) = self.calls.get_mut(&id) else { return };
         match event {
-            MediaEvent::Agreed { codec, encryption, held_by_peer } => {
+            MediaEvent::Agreed { codec, encryption, held_by_peer, telephone_events } => {
                 call.media.codec = Some(codec);
                 call.media.encryption = encryption;
                 call.media.held_by_peer = held_by_peer;
+                call.media.telephone_events = Some(telephone_events);
                 self.changed(id);
             }
             MediaEvent::Flowing => {

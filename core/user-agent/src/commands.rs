@@ -217,7 +217,9 @@ impl UserAgent {
             return self.complain(None, Some(call), format!("'{wrong}' is no key of a telephone"), cure);
         }
         let Some(phone_call) = self.calls.get(&call) else { return self.no_such_call(call) };
-        let Some((events, info)) = self.line(phone_call.account).map(|line| line.identity().digit_ways())
+        let known = phone_call.media.telephone_events;
+        let Some((events, info)) =
+            self.line(phone_call.account).map(|line| line.identity().digit_ways(known))
         else {
             return;
         };

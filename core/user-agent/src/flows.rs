@@ -138,7 +138,7 @@ impl Flows {
 
     /// Where a flow of ours leads.
     pub(crate) fn hop(&self, id: FlowId) -> Option<Hop> {
-        self.table.get(&id)?.hop.clone()
+        self.table.get(&id)?.hop.as_ref().map(|(hop, _)| hop.clone())
     }
 
     /// When a flow that is being opened has taken too long for whoever has another way.

@@ -52,7 +52,7 @@ pub use snapshot::{
 pub(crate) const USER_AGENT: &str = concat!("Wakeline/", env!("CARGO_PKG_VERSION"));
 
 /// The methods that we serve, for Allow.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO";
 
 /// The extensions that we know, for Supported.
-pub(crate) const SUPPORTED: &str = "100rel, timer, replaces, join, norefersub, outbound, gruu, path";
+pub(crate) const SUPPORTED: &str = "100rel, timer, replaces, outbound, gruu, path";

@@ -190,6 +190,8 @@ pub enum MediaEvent {
         encryption: Encryption,
         /// Whether the far end holds us.
         held_by_peer: bool,
+        /// Whether both sides know telephone events (RFC 4733).
+        telephone_events: bool,
     },
     /// The first audio of the far end came in.
     Flowing,

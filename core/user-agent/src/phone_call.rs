@@ -87,6 +87,8 @@ pub(crate) struct MediaView {
     pub(crate) codec: Option<String>,
     /// The far end holds us.
     pub(crate) held_by_peer: bool,
+    /// Whether both sides know telephone events, once that is settled.
+    pub(crate) telephone_events: Option<bool>,
     /// Our microphone is silenced.
     pub(crate) microphone_muted: bool,
     /// Our loudspeaker is.

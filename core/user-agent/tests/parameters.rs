@@ -231,6 +231,60 @@ fn b157_digits_go_as_dtmfmode_says() {
 }
 
 #[test]
+fn b157_automatic_digits_go_by_info_where_telephone_events_were_not_agreed() {
+    for (events, wanted) in [(true, (1, 0)), (false, (0, 1))] {
+        let (mut phone, call) = answered(&[("dtmfmode", "2")]);
+        let event = MediaEvent::Agreed {
+            codec: "PCMU".to_owned(),
+            encryption: Encryption::None,
+            held_by_peer: false,
+            telephone_events: events,
+        };
+        phone.input(Input::Media { call, event });
+        phone.command(Command::Dtmf { call, digits: "5".into() });
+        let asked =
+            phone.media.iter().filter(|(_, request)| matches!(request, MediaRequest::Dtmf { .. })).count();
+        let infos = phone.requests(&Method::Info);
+        assert_eq!((asked, infos.len()), wanted, "telephone events agreed: {events}");
+        assert!(infos.iter().all(|info| info.body().starts_with(b"Signal=5\r\n")));
+    }
+}
+
+#[test]
+fn what_is_refused_on_principle_is_not_offered() {
+    let mut answering = registered(&[]);
+    let flow = answering.last_flow();
+    answering.receive(flow, &invite("mia", "c1"));
+    let call = answering.rings()[0].call;
+    answering.command(Command::Answer { call });
+    let mut dialled = registered(&[]);
+    dial(&mut dialled, "sip:bob@example.org");
+    let messages = [dialled.last(&Method::Invite), answering.response(&Method::Invite, 200)];
+    for message in messages {
+        let (allow, supported) = (field(&message, Name::Allow), field(&message, Name::Supported));
+        assert!(allow.contains("INFO") && !allow.contains("REFER"), "{allow}");
+        assert!(supported.contains("replaces") && !supported.contains("join"), "{supported}");
+    }
+}
+
+#[test]
+fn a_join_meets_420_where_it_is_required_and_488_elsewhere() {
+    for (require, code) in [(true, 420), (false, 488)] {
+        let mut phone = registered(&[]);
+        let flow = phone.last_flow();
+        let plain = invite("mia", "c1");
+        let mut edit = plain.edit().prepend(Name::Join, "x@y;to-tag=a;from-tag=b");
+        if require {
+            edit = edit.prepend(Name::Require, "join");
+        }
+        phone.receive(flow, &edit.finish().unwrap());
+        assert!(phone.rings().is_empty());
+        let refused = phone.response(&Method::Invite, code);
+        assert_eq!(field(&refused, Name::Unsupported), if require { "join" } else { "" });
+    }
+}
+
+#[test]
 fn b152_hold_offers_anew_unless_holdtype_has_none() {
     for (holdtype, holds) in
         [("-1", true), ("2", true), ("3", true), ("4", true), ("0", false), ("-2", false)]

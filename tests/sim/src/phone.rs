@@ -240,6 +240,7 @@ pub(crate) fn media(call: CallId, request: &MediaRequest) -> Vec<Input> {
                 codec: "PCMU".into(),
                 encryption: Encryption::None,
                 held_by_peer: false,
+                telephone_events: true,
             };
             vec![Input::Media { call, event: agreed }, Input::Media { call, event: MediaEvent::Flowing }]
         }

@@ -95,8 +95,8 @@ impl Holding {
     }
 }
 
-/// What was told of an agreement: codec, protection, whether they hold us.
-type Told = (String, Encryption, bool);
+/// What was told of an agreement: codec, protection, whether they hold us, telephone events.
+type Told = (String, Encryption, bool, bool);
 
 /// One call's media.
 pub(super) struct Session {
@@ -267,13 +267,18 @@ impl Session {
     pub(super) fn news(&mut self) -> Option<MediaEvent> {
         let (negotiated, path) = (self.agreement.negotiated()?, self.path.as_ref()?);
         let encryption = if path.is_encrypted() { Encryption::Srtp } else { Encryption::None };
-        let told = (negotiated.codec.name().to_owned(), encryption, negotiated.held_by_peer());
+        let told = (
+            negotiated.codec.name().to_owned(),
+            encryption,
+            negotiated.held_by_peer(),
+            negotiated.dtmf.is_some(),
+        );
         if self.told.as_ref() == Some(&told) {
             return None;
         }
         self.told = Some(told.clone());
-        let (codec, encryption, held_by_peer) = told;
-        Some(MediaEvent::Agreed { codec, encryption, held_by_peer })
+        let (codec, encryption, held_by_peer, telephone_events) = told;
+        Some(MediaEvent::Agreed { codec, encryption, held_by_peer, telephone_events })
     }
 
     // ---- running ---------------------------------------------------------------------------------------------

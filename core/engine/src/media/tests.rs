@@ -76,7 +76,7 @@ impl Side {
             .iter()
             .filter(|event| agreed(event))
             .map(|event| match event {
-                MediaEvent::Agreed { codec, encryption, held_by_peer } => {
+                MediaEvent::Agreed { codec, encryption, held_by_peer, .. } => {
                     (codec.as_str(), *encryption, *held_by_peer)
                 }
                 MediaEvent::Flowing | MediaEvent::Digit(_) | MediaEvent::TimedOut | MediaEvent::Failed(_) => {
@@ -308,6 +308,15 @@ fn another_codec_is_taken_by_a_new_offer() {
     let sent = world.a.packets().0;
     world.run(500);
     assert!(world.a.packets().0 >= sent + 24, "the count goes on over the change");
+}
+
+#[test]
+fn telephone_events_are_told_as_agreed_when_both_know_them_only() {
+    for (theirs, wanted) in [("2", true), ("5", false)] {
+        let world = World::talking("events", false, &[], &[("dtmfmode", theirs)]);
+        let agreed = |event: &MediaEvent| matches!(event, MediaEvent::Agreed { telephone_events, .. } if *telephone_events == wanted);
+        assert!(world.a.told.iter().any(agreed) && world.b.told.iter().any(agreed), "dtmfmode {theirs}");
+    }
 }
 
 #[test]
