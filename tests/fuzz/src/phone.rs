@@ -253,6 +253,7 @@ fn step(bench: &mut Bench, script: &mut Script<'_>, cseq: &mut u32, transport: &
                     codec: "PCMU".into(),
                     encryption: Encryption::None,
                     held_by_peer: script.flag(),
+                    telephone_events: script.flag(),
                 },
                 1 => MediaEvent::Flowing,
                 2 => MediaEvent::Digit('5'),
