@@ -435,3 +435,41 @@ fn two_flows_of_one_device_are_tried_in_turn_and_then_it_is_woken() {
     assert_eq!(pushes(&out).len(), 1);
     assert_eq!(final_status(&out, trunk.flow), None);
 }
+
+#[test]
+fn s24_a_flood_of_ten_thousand_unauthenticated_invites_causes_no_push() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    world.close(mia.flow);
+    // From many addresses and names, also those of our own users, whom a digest is asked of.
+    let flows: Vec<_> = (1..=50)
+        .map(|host| {
+            let transport = if host % 2 == 0 { Transport::Udp } else { Transport::Tcp };
+            world.open(transport, &format!("192.0.2.{}", 100 + host))
+        })
+        .collect();
+    let names =
+        ["x@evil.example", "ben@voice.example.org", "mia@voice.example.org", "nobody@voice.example.org"];
+    let mut answered = 0;
+    for number in 0..10_000 {
+        let flow = flows[number % flows.len()];
+        let from = format!("<sip:{}>;tag=flood{number}", names[number / flows.len() % names.len()]);
+        Trunk { flow, from }.invite(&mut world, "mia", &format!("flood-{number}"));
+        world.pass(Duration::from_millis(1));
+        let out = world.take();
+        assert!(pushes(&out).is_empty(), "the INVITE of number {number} woke a phone");
+        let last = statuses(&out, flow).last().copied();
+        assert!(matches!(last, Some(403 | 407)), "{number}: {last:?}");
+        answered += usize::from(last.is_some());
+        let gauges = world.gateway.gauges();
+        assert_eq!((gauges.contexts, gauges.held, gauges.pushes), (0, 0, 0));
+    }
+    assert_eq!(answered, 10_000);
+    // The quotas of the flooded address are untouched: the next real caller wakes it at once.
+    let trunk = Trunk::new(&mut world);
+    trunk.invite(&mut world, "mia", "real");
+    assert_eq!(pushes(&world.take()).len(), 1);
+    world.pass(Duration::from_secs(200));
+    assert_eq!(world.gateway.gauges().server_transactions, 0, "nothing of the flood is left");
+}
