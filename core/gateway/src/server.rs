@@ -365,6 +365,9 @@ impl Server {
             Some(wake) => {
                 tracing::info!(target: "wakeline_gateway::wake", %wake, at = ?trace.at, leg = ?trace.leg)
             }
+            None if matches!(trace.leg, Leg::TooManyBindings | Leg::MadeRoom(_)) => {
+                tracing::warn!(target: "wakeline_gateway::register", at = ?trace.at, leg = ?trace.leg);
+            }
             None if matches!(trace.leg, Leg::HopDown(_) | Leg::UpstreamDown | Leg::LineRefused(_)) => {
                 tracing::warn!(target: "wakeline_gateway::edge", at = ?trace.at, leg = ?trace.leg);
             }

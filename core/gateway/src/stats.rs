@@ -121,6 +121,8 @@ impl Counters {
             Leg::UpstreamDown => &mut self.upstream_down,
             Leg::HopDown(_) => &mut self.hops_lost,
             Leg::PushAccepted(_)
+            | Leg::MadeRoom(_)
+            | Leg::TooManyBindings
             | Leg::HopOpen(_)
             | Leg::LineBound
             | Leg::LineRefused(_)

@@ -154,6 +154,8 @@ impl Wake {
             | Leg::RegisterRefused(_)
             | Leg::RequestRefused(_)
             | Leg::OverQuota
+            | Leg::MadeRoom(_)
+            | Leg::TooManyBindings
             | Leg::HopOpen(_)
             | Leg::LineBound
             | Leg::LineRefused(_)
@@ -201,6 +203,8 @@ pub(crate) fn step(at_ms: f64, leg: &Leg) -> Step {
         Leg::RegisterRefused(code) => with("REGISTER refused with this code", u64::from(*code)),
         Leg::RequestRefused(code) => with("request refused with this code", u64::from(*code)),
         Leg::OverQuota => plain("no push: woken too often"),
+        Leg::MadeRoom(device) => of("long silent device made room for a new one", device),
+        Leg::TooManyBindings => plain("no room: the address has as many devices as it may have, all alive"),
         Leg::Garbage => plain("bytes that are no SIP message"),
         Leg::HopOpen(hop) => with("connected to the upstream's next hop", u64::from(hop.0)),
         Leg::HopDown(hop) => with("no way to the upstream's next hop", u64::from(hop.0)),

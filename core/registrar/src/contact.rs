@@ -106,7 +106,6 @@ impl Registrar {
         let expires = request.expires().map_err(|_| Refused::code(400))?;
         let cseq = request.cseq().map_err(|_| Refused::code(400))?.number;
         let mut wanted: SmallVec<[Wanted<'a>; 1]> = SmallVec::new();
-        let mut fresh = 0;
         for address in list {
             let one = self.judge(aor, request, *address, outbound, expires)?;
             if let Some(existing) = one.existing.and_then(|id| self.bindings.get(id)) {
@@ -114,17 +113,8 @@ impl Registrar {
                 if existing.call_id() == request.call_id() && cseq <= existing.cseq {
                     return Err(Refused::code(500));
                 }
-            } else if one.lifetime > 0 {
-                fresh += 1;
             }
             wanted.push(one);
-        }
-        let held = self.accounts.get(aor).map_or(0, |entry| entry.bindings.len());
-        if fresh > 0
-            && (held + fresh > self.config.limits.bindings_per_aor
-                || self.bindings.len() + fresh > self.config.limits.bindings)
-        {
-            return Err(Refused::busy());
         }
         Ok(wanted)
     }

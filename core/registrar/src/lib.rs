@@ -30,6 +30,7 @@ mod output;
 mod quota;
 mod register;
 mod respond;
+mod room;
 mod route;
 mod seal;
 mod trace;

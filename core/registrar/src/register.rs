@@ -142,6 +142,7 @@ impl Registrar {
             Contacts::Star => self.remove_all(now, aor, request, cseq)?,
             Contacts::List(list) => {
                 let wanted = self.judge_contacts(aor, request, &list)?;
+                self.make_room(now, aor, &wanted)?;
                 for one in wanted {
                     if let Some(one) = self.apply(now, &flow, aor, request, cseq, one) {
                         granted.push(one);

@@ -78,6 +78,10 @@ pub enum Leg {
     },
     /// A REGISTER was refused with this code.
     RegisterRefused(u16),
+    /// A binding that nothing was heard of made room for a new one of its address of record.
+    MadeRoom(BindingId),
+    /// An address of record has as many bindings as it may have, and all are alive: a new one was refused.
+    TooManyBindings,
     /// A request was refused with this code before anything was done for it.
     RequestRefused(u16),
     /// A quota was exhausted: no push.

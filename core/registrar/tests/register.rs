@@ -16,7 +16,8 @@ use std::time::Duration;
 use wakeline_clock::WallTime;
 use wakeline_flow::Transport;
 use wakeline_push::{FeatureCaps, Provider, WakeId, WakeState, read_wake_states};
-use wakeline_registrar::{Loaded, Persist, StoredBinding, StoredWake};
+use wakeline_registrar::{Leg, Loaded, Persist, StoredBinding, StoredWake};
+use wakeline_sip_auth::Asker;
 use wakeline_sip_message::{Message, Method, Name};
 use world::*;
 
@@ -432,4 +433,105 @@ fn removed_account_loses_bindings_and_held_calls() {
     world.drain();
     assert_eq!(final_status(&world.take(), trunk.flow), Some(480));
     assert_eq!((world.gateway.gauges().bindings, world.gateway.gauges().accounts), (0, 2));
+}
+
+/// A device of mia's of its own, registered.
+fn device(world: &mut World, number: usize, provider: &'static str) -> (Phone, Option<u16>) {
+    let instance: &'static str =
+        Box::leak(format!("<urn:uuid:{number:08x}-6a1e-4d0a-9c55-2b1f5d0e8a77>").into_boxed_str());
+    let mut phone = Phone::new(world, "mia", instance, provider);
+    let (out, _) = phone.register(world);
+    let status = last_status(&out, &phone);
+    world.out = out;
+    (phone, status)
+}
+
+/// Instances of the bindings that mia has, as the 200 to `phone` shows them.
+fn bound(world: &mut World, phone: &mut Phone) -> Vec<String> {
+    let (out, _) = phone.register(world);
+    ok(&out, phone)
+        .contacts()
+        .unwrap()
+        .list()
+        .iter()
+        .filter_map(|one| one.instance())
+        .map(Into::into)
+        .collect()
+}
+
+#[test]
+fn s14_the_dead_make_room_for_the_eleventh_binding_and_the_sleeping_do_not() {
+    let mut world = World::new();
+    let mut phones: Vec<Phone> = Vec::new();
+    for number in 0..10 {
+        let provider = if number < 4 { "fcm" } else { "" };
+        phones.push(device(&mut world, number, provider).0);
+        world.pass(Duration::from_millis(10));
+    }
+    // The first four sleep; of those without a token two are gone, the younger one first.
+    for number in [0, 1, 2, 3, 8, 6] {
+        world.close(phones[number].flow);
+    }
+    for (newcomer, gone) in [(10, 6), (11, 8)] {
+        let (mut phone, status) = device(&mut world, newcomer, "");
+        assert_eq!(status, Some(200));
+        let out = std::mem::take(&mut world.out);
+        assert_eq!(legs(&out).iter().filter(|leg| matches!(leg, Leg::MadeRoom(_))).count(), 1);
+        let left = bound(&mut world, &mut phone);
+        assert_eq!(left.len(), 10);
+        assert!(!left.iter().any(|one| one == phones[gone].instance), "{gone} made room");
+        phones.push(phone);
+    }
+    let (phone, status) = device(&mut world, 12, "");
+    assert_eq!(status, Some(403), "four sleep and can be woken, six are connected");
+    let out = std::mem::take(&mut world.out);
+    assert!(legs(&out).contains(&&Leg::TooManyBindings));
+    assert_eq!(world.gateway.gauges().bindings, 10);
+    let mut last = phones.pop().unwrap();
+    assert!(!bound(&mut world, &mut last).iter().any(|one| one == phone.instance));
+}
+
+#[test]
+fn s14_a_sleeping_device_makes_room_when_half_its_lifetime_went_by_in_silence() {
+    let mut world = World::new();
+    let phones: Vec<Phone> = (0..10).map(|number| device(&mut world, number, "apns").0).collect();
+    world.close(phones[3].flow);
+    world.pass(Duration::from_secs(604_800 / 2 - 10));
+    assert_eq!(device(&mut world, 10, "apns").1, Some(403));
+    world.pass(Duration::from_secs(20));
+    let (mut phone, status) = device(&mut world, 11, "apns");
+    assert_eq!(status, Some(200));
+    let left = bound(&mut world, &mut phone);
+    assert!(left.len() == 10 && !left.iter().any(|one| one == phones[3].instance));
+}
+
+#[test]
+fn s14_a_datagram_phone_without_an_instance_leaves_nothing_behind_for_ever() {
+    let mut world = World::new();
+    let register = |world: &mut World| {
+        let mut phone = Phone::new(world, "mia", INSTANCE_A, "");
+        phone.flow = world.open(Transport::Udp, "192.0.2.10");
+        let plain = format!("<sip:mia@{}>", phone.flow.remote);
+        for _ in 0..2 {
+            let request = phone.register_request(world, 600);
+            let request = request.edit().replace(Name::Contact, &plain).finish().unwrap();
+            world.receive(phone.flow, &request);
+            let answer = sent(&world.take(), phone.flow)[0].clone();
+            if answer.status() != Some(401) {
+                return answer.status();
+            }
+            phone
+                .session
+                .on_challenge(&request, &answer, &phone.credentials, Asker::Configured)
+                .expect("a challenge that can be answered");
+        }
+        None
+    };
+    for _ in 0..10 {
+        assert_eq!(register(&mut world), Some(200));
+    }
+    assert_eq!(register(&mut world), Some(403), "ten that spoke a moment ago");
+    world.pass(Duration::from_secs(301));
+    assert_eq!(register(&mut world), Some(200), "nobody closes a datagram flow; its silence tells");
+    assert_eq!(world.gateway.gauges().bindings, 10);
 }

@@ -89,6 +89,8 @@ impl Registrar {
             Contacts::Star => SmallVec::new(),
             Contacts::List(list) => {
                 let wanted = self.judge_contacts(aor, request, &list)?;
+                // Nobody goes before the upstream has proven who asks.
+                self.room(now, aor, &wanted)?;
                 let known: SmallVec<[Option<BindingId>; 1]> = wanted.iter().map(|one| one.existing).collect();
                 known.into_iter().map(|known| known.unwrap_or_else(|| self.draw_binding_id())).collect()
             }
@@ -413,6 +415,7 @@ impl Registrar {
         };
         // Meanwhile another REGISTER may have been granted: what was judged before is judged again.
         let wanted = self.judge_contacts(aor, request, &list)?;
+        self.make_room(now, aor, &wanted)?;
         let mut granted = SmallVec::new();
         for (mut one, id) in wanted.into_iter().zip(bindings) {
             let lifetime = self.lifetime_from(response, Purpose::UpstreamContact, id.0, one.lifetime);

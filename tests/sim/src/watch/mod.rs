@@ -281,6 +281,8 @@ impl Watch {
             | Leg::RegisterRefused(_)
             | Leg::RequestRefused(_)
             | Leg::OverQuota
+            | Leg::MadeRoom(_)
+            | Leg::TooManyBindings
             | Leg::Garbage
             | Leg::HopOpen(_)
             | Leg::HopDown(_)
