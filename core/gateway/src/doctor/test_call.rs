@@ -23,6 +23,8 @@ pub enum WakeSignal {
 
 /// How long a push may take from the INVITE on.
 const PUSH: Duration = Duration::from_secs(10);
+/// How long a push service's answer is waited for once it has delivered.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How long a phone takes to start.
 const START: Duration = Duration::from_millis(50);
 /// What the fake phone asks for, as a phone that can be woken does; it is taken back after the call.
@@ -199,22 +201,14 @@ async fn woken(
         match (signal, view) {
             (WakeSignal::Delivered(mut delivered), _) => {
                 let came = delivered.recv().await.ok_or(());
-                // No phone starts faster; and the service's own answer is in the trace by then.
+                // No phone starts faster. The service's own answer may be slower than its delivery, and is worth seeing.
                 tokio::time::sleep(START).await;
+                if let (Ok(()), Some(view)) = (came, view) {
+                    let _ = tokio::time::timeout(ANSWER, taken(view, wake)).await;
+                }
                 came
             }
-            (WakeSignal::Trace, Some(view)) => loop {
-                let trace = view.json(&format!("/api/wakes/{}", wake.as_str())).await.unwrap_or(Value::Null);
-                let legs = trace["legs"].as_array().cloned().unwrap_or_default();
-                let has = |what: &str| legs.iter().any(|leg| leg["what"] == what);
-                if has("push taken by the service") {
-                    return Ok(());
-                }
-                if has("push not taken by the service") {
-                    return Err(());
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            },
+            (WakeSignal::Trace, Some(view)) => taken(view, wake).await,
             // Without a view nobody tells; a push takes no longer than this, or it has failed by a final response.
             (WakeSignal::Trace, None) => {
                 tokio::time::sleep(Duration::from_secs(2)).await;
@@ -238,6 +232,22 @@ async fn woken(
             },
             () = &mut deadline => return Err(("no push came within 10 s".to_owned(), CURE)),
         }
+    }
+}
+
+/// Waits until the wake's trace tells what the push service said; an error when it refused.
+async fn taken(view: &View, wake: &WakeId) -> Result<(), ()> {
+    loop {
+        let trace = view.json(&format!("/api/wakes/{}", wake.as_str())).await.unwrap_or(Value::Null);
+        let legs = trace["legs"].as_array().cloned().unwrap_or_default();
+        let has = |what: &str| legs.iter().any(|leg| leg["what"] == what);
+        if has("push taken by the service") {
+            return Ok(());
+        }
+        if has("push not taken by the service") {
+            return Err(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
