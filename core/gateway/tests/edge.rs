@@ -102,6 +102,68 @@ async fn s15_idle_strangers_make_room_and_go_while_others_register() {
     known.register(3600).await;
 }
 
+/// One connection of a slow-loris attack, from an address of its own.
+async fn loris(server: std::net::SocketAddr, source: u8) -> Option<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4().ok()?;
+    socket.bind((std::net::Ipv4Addr::new(127, 0, 0, source), 0).into()).ok()?;
+    socket.connect(server).await.ok()
+}
+
+#[tokio::test]
+async fn s15_new_clients_are_served_within_a_second_during_a_slow_loris_attack() {
+    let mut config = config();
+    config.limits.unregistered_per_source = 40;
+    config.limits.unregistered = 200;
+    let handle = Gateway::start(config).unwrap();
+    let servers = [Transport::Tcp, Transport::Tls].map(|transport| handle.address(transport).unwrap());
+    let mut attackers = Vec::new();
+    for number in 0..300_usize {
+        let source = u8::try_from(2 + number % 8).unwrap();
+        attackers.push((number, loris(servers[number % 2], source).await.unwrap()));
+    }
+    // A connection is open before the gateway has taken it: the attack stands once somebody had to make room.
+    soon("a full table", async {
+        while handle.stats().await.unwrap().counters.evicted == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // A REGISTER and a TLS hello, a byte at a time; who is hung up on comes again.
+    let attack = tokio::spawn(async move {
+        let request = b"REGISTER sip:voice.example.org SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.2;branch=z9hG4bK";
+        let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+        for at in 0_usize.. {
+            let mut again = 0;
+            for (number, stream) in &mut attackers {
+                let bytes: &[u8] = if *number % 2 == 0 { request } else { &hello };
+                let gone = match bytes.get(at % 70) {
+                    Some(byte) => stream.write_all(&[*byte]).await.is_err(),
+                    None => false,
+                };
+                if gone && again < 5 {
+                    again += 1;
+                    let source = u8::try_from(2 + *number % 8).unwrap();
+                    if let Some(fresh) = loris(servers[*number % 2], source).await {
+                        *stream = fresh;
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    for number in 0..10 {
+        let transport = if number % 2 == 0 { Transport::Tcp } else { Transport::Tls };
+        let served = tokio::time::timeout(Duration::from_secs(1), async {
+            let mut phone = Phone::connect(&handle, transport, "mia", "open sesame").await;
+            phone.register(3600).await
+        });
+        let (answer, _) = served.await.expect("served within a second");
+        assert_eq!(answer.status(), Some(200), "{number}");
+    }
+    assert!(!attack.is_finished(), "the attack went on all the while");
+    attack.abort();
+}
+
 #[tokio::test]
 async fn tls_resumes_with_early_data_and_each_ticket_once() {
     let handle = gateway();
