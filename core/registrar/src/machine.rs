@@ -292,7 +292,7 @@ impl Registrar {
         }
     }
 
-    /// What the 200s to this account's REGISTERs say in [`SETTINGS_HEADER`] from now on: names of grants with the newest
+    /// What the 200s to this account's REGISTERs say in `X-Settings` from now on: names of grants with the newest
     /// serial of each, or `revoked`, so that a phone fetches its settings again. `None`: nothing.
     pub fn set_settings_news(&mut self, user: &str, domain: &str, news: Option<String>) {
         let account = self.accounts.find(user, domain).and_then(|aor| self.accounts.get(aor));
