@@ -14,11 +14,13 @@ mod feature_caps;
 mod parameters;
 mod payload;
 mod provider;
+mod read;
 mod target;
 mod token;
 mod wake;
+mod write;
 
-pub use dialect::{Dialect, PushMode, Written};
+pub use dialect::{Dialect, PushMode};
 pub use error::PushError;
 pub use escape::{escape_value, unescape_value};
 pub use feature_caps::FeatureCaps;
@@ -28,6 +30,7 @@ pub use provider::Provider;
 pub use target::{PushTarget, Service, WebPushKeys};
 pub use token::{is_token_parameter, strip_token_parameters, token_mark};
 pub use wake::{ExternalId, WAKE_STATE_HEADER, WakeId, WakeState, read_wake_states, write_wake_states};
+pub use write::Written;
 
 /// The header field of a REGISTER that names the wake it answers.
 pub const WAKE_ID_HEADER: &str = "X-Wake-Id";

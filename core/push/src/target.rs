@@ -98,18 +98,21 @@ impl PushTarget {
     }
 }
 
-pub(crate) fn targets(parameters: &PushParameters) -> Result<Vec<PushTarget>, PushError> {
-    let token = || parameters.prid.clone();
-    match &parameters.provider {
-        Provider::Fcm => Ok(vec![PushTarget::Fcm { project: parameters.param.clone(), token: token() }]),
-        Provider::WebPush => Ok(vec![web(parameters.prid.expose())?]),
-        Provider::Apns => apns(parameters, false),
-        Provider::ApnsSandbox => apns(parameters, true),
-        Provider::Other(provider) => Ok(vec![PushTarget::Other {
-            provider: provider.clone(),
-            param: parameters.param.clone(),
-            token: token(),
-        }]),
+impl PushParameters {
+    /// Whom a push goes to: one target per token (the dialects of Linphone know several).
+    pub fn targets(&self) -> Result<Vec<PushTarget>, PushError> {
+        let token = || self.prid.clone();
+        match &self.provider {
+            Provider::Fcm => Ok(vec![PushTarget::Fcm { project: self.param.clone(), token: token() }]),
+            Provider::WebPush => Ok(vec![web(self.prid.expose())?]),
+            Provider::Apns => apns(self, false),
+            Provider::ApnsSandbox => apns(self, true),
+            Provider::Other(provider) => Ok(vec![PushTarget::Other {
+                provider: provider.clone(),
+                param: self.param.clone(),
+                token: token(),
+            }]),
+        }
     }
 }
 
