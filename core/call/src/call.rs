@@ -6,11 +6,12 @@ use wakeline_flow::{FlowId, FlowInfo};
 use wakeline_sip_dialog::DialogContact;
 use wakeline_sip_message::{Message, Method, Name, NameAddr};
 
+use crate::answer::Answer;
 use crate::config::Config;
 use crate::context::{Context, Purpose, Sent, Task};
 use crate::end::EndReason;
-use crate::ending::{Ended, Ending, acknowledge_late, end};
-use crate::established::Established;
+use crate::ending::{Ended, Ending, Leaving, acknowledge_late, end};
+use crate::established::{Established, SetUp};
 use crate::incoming::{Incoming, Stage};
 use crate::intent::Refusal;
 use crate::key::RequestId;
@@ -20,32 +21,30 @@ use crate::output::{Described, Output, Replaces};
 use crate::record::{Direction, Draft};
 use wakeline_sip_transaction::ServerKey;
 
-/// What came of a request of ours.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Answer<'a> {
-    /// A response.
-    Response(&'a Message),
-    /// No final response in time; counts as 408 (RFC 3261 §8.1.3.1).
-    Silent,
-    /// The transport failed; counts as 503, but says nothing of the far end.
-    NoTransport,
-}
-
-impl Answer<'_> {
-    pub(crate) fn status(&self) -> Option<u16> {
-        match self {
-            Answer::Response(response) => response.status(),
-            Answer::Silent | Answer::NoTransport => None,
-        }
-    }
-}
-
 pub(crate) enum State {
     Outgoing(Box<Outgoing>),
     Incoming(Box<Incoming>),
     Established(Box<Established>),
     Ending(Box<Ending>),
     Ended(Box<Ended>),
+}
+
+impl From<Leaving> for State {
+    fn from(leaving: Leaving) -> State {
+        match leaving {
+            Leaving::Ending(ending) => State::Ending(ending),
+            Leaving::Ended(ended) => State::Ended(ended),
+        }
+    }
+}
+
+impl From<SetUp> for State {
+    fn from(set_up: SetUp) -> State {
+        match set_up {
+            SetUp::Answered(call) => State::Established(call),
+            SetUp::Left(leaving) => leaving.into(),
+        }
+    }
 }
 
 /// Where a call stands, as a person sees it.
@@ -102,7 +101,7 @@ impl Call {
             Opening::Offer => None,
             Opening::Offerless => outgoing.invite(now, &mut cx),
         };
-        Call { cx, state: next.unwrap_or(State::Outgoing(Box::new(outgoing))) }
+        Call { cx, state: next.map_or_else(|| State::Outgoing(Box::new(outgoing)), State::from) }
     }
 
     /// A call that a push told of; its INVITE is awaited until `deadline`, and handed to [`Call::handle_request`].
@@ -146,9 +145,9 @@ impl Call {
         call
     }
 
-    fn go(&mut self, next: Option<State>) {
+    fn go(&mut self, next: Option<impl Into<State>>) {
         if let Some(next) = next {
-            self.state = next;
+            self.state = next.into();
         }
     }
 
@@ -169,7 +168,7 @@ impl Call {
         let next = match &mut self.state {
             State::Incoming(incoming) if request.to_tag().is_none() && request.method() == Method::Invite => {
                 match incoming.stage {
-                    Stage::Announced { .. } => incoming.arrive(now, cx, key, flow, request),
+                    Stage::Announced { .. } => incoming.arrive(now, cx, key, flow, request).map(State::from),
                     // Another INVITE (a retry of the caller with a new CSeq) is another call.
                     Stage::Arrived(_) => {
                         cx.respond_plain(key, request, 482);
@@ -177,10 +176,10 @@ impl Call {
                     }
                 }
             }
-            State::Outgoing(outgoing) => outgoing.request(now, cx, key, request),
-            State::Incoming(incoming) => incoming.request(now, cx, key, request),
-            State::Established(call) => call.request(now, cx, key, request),
-            State::Ending(ending) => ending.request(now, cx, key, request),
+            State::Outgoing(outgoing) => outgoing.request(now, cx, key, request).map(State::from),
+            State::Incoming(incoming) => incoming.request(now, cx, key, request).map(State::from),
+            State::Established(call) => call.request(now, cx, key, request).map(State::from),
+            State::Ending(ending) => ending.request(now, cx, key, request).map(State::from),
             State::Ended(_) => {
                 // RFC 3261 §15.1.2: a BYE for a call that is over is right all the same.
                 let code = if request.method() == Method::Bye { 200 } else { 481 };
@@ -380,9 +379,9 @@ impl Call {
             return;
         }
         let next = match &mut self.state {
-            State::Outgoing(outgoing) => outgoing.described(now, cx, purpose, answer),
-            State::Incoming(incoming) => incoming.described(now, cx, purpose, answer),
-            State::Established(call) => call.described(now, cx, purpose, answer),
+            State::Outgoing(outgoing) => outgoing.described(now, cx, purpose, answer).map(State::from),
+            State::Incoming(incoming) => incoming.described(now, cx, purpose, answer).map(State::from),
+            State::Established(call) => call.described(now, cx, purpose, answer).map(State::from),
             State::Ending(_) | State::Ended(_) => None,
         };
         self.go(next);
@@ -417,10 +416,10 @@ impl Call {
         let next = match &mut self.state {
             State::Outgoing(outgoing) => {
                 let reason = if reason == EndReason::LocalHangup { EndReason::Cancelled } else { reason };
-                outgoing.cancel(now, cx, reason, None)
+                outgoing.cancel(now, cx, reason, None).map(State::from)
             }
-            State::Incoming(incoming) => incoming.decline(now, cx, Refusal::Everywhere),
-            State::Established(call) => Some(call.hang_up(now, cx, reason, None)),
+            State::Incoming(incoming) => incoming.decline(now, cx, Refusal::Everywhere).map(State::from),
+            State::Established(call) => Some(call.hang_up(now, cx, reason, None).into()),
             State::Ending(_) | State::Ended(_) => None,
         };
         self.go(next);
@@ -486,7 +485,9 @@ impl Call {
         let cx = &mut self.cx;
         let is_invite = cx.invite_sent().is_some_and(|(invite, _)| invite == id);
         let next = match (&mut self.state, headers) {
-            (State::Outgoing(outgoing), headers) if is_invite => outgoing.authorize(now, cx, headers),
+            (State::Outgoing(outgoing), headers) if is_invite => {
+                outgoing.authorize(now, cx, headers).map(State::from)
+            }
             (State::Outgoing(outgoing), Some(headers)) => {
                 outgoing.authorize_request(cx, id, &headers);
                 None
@@ -505,11 +506,11 @@ impl Call {
             }
             (State::Ending(ending), Some(headers)) => match cx.retry(ending.dialog_mut(), id, &headers) {
                 Some(_) => None,
-                None => ending.not_authorized(now, cx, id),
+                None => ending.not_authorized(now, cx, id).map(State::from),
             },
             (State::Ending(ending), None) => {
                 cx.requests.remove(&id);
-                ending.not_authorized(now, cx, id)
+                ending.not_authorized(now, cx, id).map(State::from)
             }
             (State::Outgoing(_) | State::Incoming(_) | State::Ended(_), _) => {
                 cx.requests.remove(&id);
@@ -571,10 +572,10 @@ impl Call {
         let cx = &mut self.cx;
         cx.lingering.expire(now);
         let next = match &mut self.state {
-            State::Outgoing(outgoing) => outgoing.expire(now, cx),
-            State::Incoming(incoming) => incoming.expire(now, cx),
-            State::Established(call) => call.expire(now, cx),
-            State::Ending(ending) => ending.expire(now, cx),
+            State::Outgoing(outgoing) => outgoing.expire(now, cx).map(State::from),
+            State::Incoming(incoming) => incoming.expire(now, cx).map(State::from),
+            State::Established(call) => call.expire(now, cx).map(State::from),
+            State::Ending(ending) => ending.expire(now, cx).map(State::from),
             State::Ended(_) => None,
         };
         self.go(next);

@@ -4,7 +4,7 @@ use wakeline_clock::Time;
 use wakeline_sip_dialog::Dialog;
 use wakeline_sip_message::{Message, Method};
 
-use crate::call::{Answer, State};
+use crate::answer::Answer;
 use crate::context::{Context, Sent, Task};
 use crate::end::EndReason;
 use crate::key::RequestId;
@@ -37,24 +37,36 @@ pub(crate) struct Ended {
     pub(crate) forks_until: Time,
 }
 
+/// A call that is being left, or is over: nothing leads back from here.
+pub(crate) enum Leaving {
+    Ending(Box<Ending>),
+    Ended(Box<Ended>),
+}
+
 /// Ends a call without anything to wait for.
-pub(crate) fn end(now: Time, cx: &mut Context, reason: EndReason, code: Option<u16>, by_peer: bool) -> State {
+pub(crate) fn end(
+    now: Time,
+    cx: &mut Context,
+    reason: EndReason,
+    code: Option<u16>,
+    by_peer: bool,
+) -> Leaving {
     cx.record.decide(reason, code, by_peer, now);
     over(now, cx, None)
 }
 
 /// The call is over, by the verdict that stands.
-pub(crate) fn over(now: Time, cx: &mut Context, dialog: Option<Dialog>) -> State {
+pub(crate) fn over(now: Time, cx: &mut Context, dialog: Option<Dialog>) -> Leaving {
     cx.forget_questions();
     if let Some(record) = cx.record.close(now) {
         cx.emit(Event::Ended(record));
     }
     let forks_until = now + cx.config.patience() * 2;
-    State::Ended(Box::new(Ended { dialog, forks_until }))
+    Leaving::Ended(Box::new(Ended { dialog, forks_until }))
 }
 
 /// Sends BYE and waits for its answer. The verdict has been recorded.
-pub(crate) fn bye(now: Time, cx: &mut Context, dialog: &mut Dialog, reason: Option<&EndReason>) -> State {
+pub(crate) fn bye(now: Time, cx: &mut Context, dialog: &mut Dialog, reason: Option<&EndReason>) -> Leaving {
     cx.forget_questions();
     match cx.bye(dialog, Task::Bye, reason) {
         Some(id) => {
@@ -62,17 +74,17 @@ pub(crate) fn bye(now: Time, cx: &mut Context, dialog: &mut Dialog, reason: Opti
             // The transaction gives up after 64 × T1, and credentials may take a second one.
             let until = now + cx.config.patience() * 2;
             let step = Step::AwaitingBye { id, until };
-            State::Ending(Box::new(Ending { dialog: dialog.clone(), step }))
+            Leaving::Ending(Box::new(Ending { dialog: dialog.clone(), step }))
         }
         None => over(now, cx, Some(dialog.clone())),
     }
 }
 
 /// Waits for the ACK of our 2xx first.
-pub(crate) fn bye_after_ack(cx: &mut Context, dialog: &Dialog, repeat: Repeat) -> State {
+pub(crate) fn bye_after_ack(cx: &mut Context, dialog: &Dialog, repeat: Repeat) -> Leaving {
     cx.forget_questions();
     cx.emit(Event::Ending);
-    State::Ending(Box::new(Ending { dialog: dialog.clone(), step: Step::AwaitingAck(repeat) }))
+    Leaving::Ending(Box::new(Ending { dialog: dialog.clone(), step: Step::AwaitingAck(repeat) }))
 }
 
 impl Ending {
@@ -84,18 +96,18 @@ impl Ending {
         &mut self.dialog
     }
 
-    fn leave(&mut self, now: Time, cx: &mut Context) -> State {
+    fn leave(&mut self, now: Time, cx: &mut Context) -> Leaving {
         let reason = cx.record.reason().cloned();
         match cx.bye(&mut self.dialog, Task::Bye, reason.as_ref()) {
             Some(id) => {
                 let step = Step::AwaitingBye { id, until: now + cx.config.patience() * 2 };
-                State::Ending(Box::new(Ending { dialog: self.dialog.clone(), step }))
+                Leaving::Ending(Box::new(Ending { dialog: self.dialog.clone(), step }))
             }
             None => over(now, cx, Some(self.dialog.clone())),
         }
     }
 
-    pub(crate) fn acked(&mut self, now: Time, cx: &mut Context, ack: &Message) -> Option<State> {
+    pub(crate) fn acked(&mut self, now: Time, cx: &mut Context, ack: &Message) -> Option<Leaving> {
         match &self.step {
             Step::AwaitingAck(repeat) if ack.cseq().is_ok_and(|cseq| cseq.number == repeat.cseq) => {
                 Some(self.leave(now, cx))
@@ -110,7 +122,7 @@ impl Ending {
         cx: &mut Context,
         key: ServerKey,
         request: &Message,
-    ) -> Option<State> {
+    ) -> Option<Leaving> {
         match mid_dialog::asks(request) {
             // Both hung up at once: one of the two is enough (RFC 3261 §15.1.2).
             Asks::Bye => {
@@ -130,13 +142,13 @@ impl Ending {
         cx: &mut Context,
         sent: &Sent,
         answer: Answer<'_>,
-    ) -> Option<State> {
+    ) -> Option<Leaving> {
         acknowledge_late(now, cx, &self.dialog, sent, answer);
         // Whatever the answer to BYE is, the session is over (RFC 3261 §15.1.1).
         (sent.task == Task::Bye).then(|| over(now, cx, Some(self.dialog.clone())))
     }
 
-    pub(crate) fn not_authorized(&mut self, now: Time, cx: &mut Context, id: RequestId) -> Option<State> {
+    pub(crate) fn not_authorized(&mut self, now: Time, cx: &mut Context, id: RequestId) -> Option<Leaving> {
         match self.step {
             Step::AwaitingBye { id: bye, .. } if bye == id => Some(over(now, cx, Some(self.dialog.clone()))),
             Step::AwaitingBye { .. } | Step::AwaitingAck(_) => None,
@@ -150,7 +162,7 @@ impl Ending {
         }
     }
 
-    pub(crate) fn expire(&mut self, now: Time, cx: &mut Context) -> Option<State> {
+    pub(crate) fn expire(&mut self, now: Time, cx: &mut Context) -> Option<Leaving> {
         match &mut self.step {
             Step::AwaitingAck(repeat) => match repeat.expire(now, cx) {
                 Wait::Goes => None,

@@ -7,14 +7,14 @@ use wakeline_clock::{Time, earliest};
 use wakeline_sip_dialog::{Dialog, Effect, effect_of};
 use wakeline_sip_message::{Message, Method, Name};
 
-use crate::call::{Answer, State};
+use crate::answer::Answer;
 use crate::context::{Context, Purpose, Sent, Task, sdp_of};
 use crate::digits;
 use crate::end::{EndReason, sip_cause};
-use crate::ending::{acknowledge_late, bye, bye_after_ack, over};
+use crate::ending::{Leaving, acknowledge_late, bye, bye_after_ack, over};
+use crate::exchange::{Exchange, Wishes};
 use crate::key::RequestId;
 use crate::mid_dialog::{self, Asks};
-use crate::modify::{Exchange, Wishes};
 use crate::output::{Describe, Described, Event, Output};
 use crate::repeat::{Repeat, Wait};
 use crate::session_timer::{Due, SessionTimer};
@@ -41,6 +41,18 @@ pub(crate) struct Established {
     ends_at: Option<Time>,
     /// Whether the set-up has been reported as settled.
     settled: bool,
+}
+
+/// What a call becomes when its set-up is over.
+pub(crate) enum SetUp {
+    Answered(Box<Established>),
+    Left(Leaving),
+}
+
+impl From<Leaving> for SetUp {
+    fn from(leaving: Leaving) -> SetUp {
+        SetUp::Left(leaving)
+    }
 }
 
 /// Whether a peer listed UPDATE in Allow.
@@ -155,7 +167,7 @@ impl Established {
         cx: &mut Context,
         purpose: Purpose,
         answer: Described,
-    ) -> Option<State> {
+    ) -> Option<Leaving> {
         match (&self.exchange, purpose, answer) {
             (Exchange::OwingAck { invite }, Purpose::AckAnswer, Described::Description(answer)) => {
                 let invite = invite.clone();
@@ -209,7 +221,7 @@ impl Established {
         None
     }
 
-    pub(crate) fn acked(&mut self, now: Time, cx: &mut Context, ack: &Message) -> Option<State> {
+    pub(crate) fn acked(&mut self, now: Time, cx: &mut Context, ack: &Message) -> Option<Leaving> {
         let cseq = ack.cseq().ok()?.number;
         self.unacked.take_if(|repeat| repeat.cseq == cseq)?;
         if matches!(self.exchange, Exchange::AwaitingAnswer) {
@@ -241,7 +253,7 @@ impl Established {
         cx: &mut Context,
         key: ServerKey,
         request: &Message,
-    ) -> Option<State> {
+    ) -> Option<Leaving> {
         if self.dialog.accept(request).is_err() {
             // RFC 3261 §12.2.2: out of order.
             cx.respond_plain(key, request, 500);
@@ -303,7 +315,7 @@ impl Established {
         cx: &mut Context,
         sent: &Sent,
         answer: Answer<'_>,
-    ) -> Option<State> {
+    ) -> Option<Leaving> {
         let status = answer.status();
         match &sent.task {
             Task::Modify => {
@@ -347,7 +359,7 @@ impl Established {
     }
 
     /// The far end is gone: after 481 there is nobody to send BYE to.
-    pub(crate) fn lost(&mut self, now: Time, cx: &mut Context, status: Option<u16>) -> State {
+    pub(crate) fn lost(&mut self, now: Time, cx: &mut Context, status: Option<u16>) -> Leaving {
         self.refuse_their_change(cx);
         self.take_back_our_change(cx);
         cx.record.decide(EndReason::PeerLost, status, true, now);
@@ -366,7 +378,7 @@ impl Established {
         cx: &mut Context,
         reason: EndReason,
         code: Option<u16>,
-    ) -> State {
+    ) -> Leaving {
         cx.record.decide(reason.clone(), code, false, now);
         self.refuse_their_change(cx);
         self.take_back_our_change(cx);
@@ -424,7 +436,7 @@ impl Established {
         earliest(earliest(repeat, change), earliest(self.session.deadline(), self.ends_at))
     }
 
-    pub(crate) fn expire(&mut self, now: Time, cx: &mut Context) -> Option<State> {
+    pub(crate) fn expire(&mut self, now: Time, cx: &mut Context) -> Option<Leaving> {
         if self.ends_at.is_some_and(|until| now >= until) {
             return Some(self.hang_up(now, cx, EndReason::CallTimeout, None));
         }

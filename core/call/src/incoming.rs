@@ -9,12 +9,11 @@ use wakeline_sip_dialog::Dialog;
 use wakeline_sip_message::{Builder, Message, Name};
 
 use crate::arrival::{self, Check};
-use crate::call::State;
 use crate::config::Reliable;
 use crate::context::{Context, Origin, Purpose, SDP, sdp_of};
 use crate::end::EndReason;
-use crate::ending::end;
-use crate::established::{Established, answer_fields};
+use crate::ending::{Leaving, end};
+use crate::established::{Established, SetUp, answer_fields};
 use crate::intent::{Intent, Refusal};
 use crate::mid_dialog::{self, Asks};
 use crate::output::{Describe, Described, Event};
@@ -96,7 +95,7 @@ impl Incoming {
         key: ServerKey,
         flow: FlowInfo,
         invite: &Message,
-    ) -> Option<State> {
+    ) -> Option<SetUp> {
         arrival::note_caller(cx, invite);
         cx.origin = Some(Origin { invite: invite.clone(), flow: flow.id, is_dead: false });
         let session = SessionTimer::new(cx.config.session_timer);
@@ -119,7 +118,7 @@ impl Incoming {
                 self.refused = Some(reason);
                 return None;
             }
-            return Some(end(now, cx, reason, Some(code), false));
+            return Some(end(now, cx, reason, Some(code), false).into());
         }
         let tag = cx.entropy.token(12);
         let early = Builder::response(invite, 180, "").to_tag(&tag).build().ok();
@@ -127,7 +126,7 @@ impl Incoming {
             // No Contact to answer to (RFC 3261 §8.1.1.8).
             cx.respond(key, invite, 400, |builder| builder.to_tag(&tag));
             let why = "the INVITE cannot make a dialog".to_owned();
-            return Some(end(now, cx, EndReason::Failed { code: Some(400), why }, Some(400), false));
+            return Some(end(now, cx, EndReason::Failed { code: Some(400), why }, Some(400), false).into());
         };
         let offer = sdp_of(invite);
         let expires =
@@ -151,7 +150,7 @@ impl Incoming {
         };
         if let Intent::Decline(refusal) = &self.intent {
             let refusal = refusal.clone();
-            return Some(arrived.refuse(now, cx, &refusal));
+            return Some(arrived.refuse(now, cx, &refusal).into());
         }
         cx.describe(
             match offer {
@@ -171,7 +170,7 @@ impl Incoming {
         None
     }
 
-    pub(crate) fn accept(&mut self, now: Time, cx: &mut Context) -> Option<State> {
+    pub(crate) fn accept(&mut self, now: Time, cx: &mut Context) -> Option<SetUp> {
         match (&self.intent, &mut self.stage) {
             // The first wish stands once it has left on the wire; before that the last one counts.
             (_, Stage::Announced { .. }) => {
@@ -187,7 +186,7 @@ impl Incoming {
         }
     }
 
-    pub(crate) fn decline(&mut self, now: Time, cx: &mut Context, refusal: Refusal) -> Option<State> {
+    pub(crate) fn decline(&mut self, now: Time, cx: &mut Context, refusal: Refusal) -> Option<SetUp> {
         match &mut self.stage {
             Stage::Announced { .. } => {
                 cx.record.decide(refusal.reason(), None, false, now);
@@ -197,7 +196,7 @@ impl Incoming {
             Stage::Arrived(arrived) => {
                 let state = arrived.refuse(now, cx, &refusal);
                 self.intent = Intent::Decline(refusal);
-                Some(state)
+                Some(state.into())
             }
         }
     }
@@ -208,7 +207,7 @@ impl Incoming {
         cx: &mut Context,
         purpose: Purpose,
         answer: Described,
-    ) -> Option<State> {
+    ) -> Option<SetUp> {
         let Stage::Arrived(arrived) = &mut self.stage else { return None };
         match (purpose, answer) {
             (Purpose::Invitation, Described::Description(ours)) => {
@@ -225,7 +224,7 @@ impl Incoming {
                 cx.respond(arrived.key, &arrived.invite, code, |builder| {
                     builder.to_tag(&tag).header(Name::Warning, format!("399 wakeline \"{text}\""))
                 });
-                return Some(end(now, cx, EndReason::MediaRefused { code, why }, Some(code), false));
+                return Some(end(now, cx, EndReason::MediaRefused { code, why }, Some(code), false).into());
             }
             (Purpose::LateAnswer, Described::Accepted) => {
                 arrived.answer_read = true;
@@ -234,7 +233,7 @@ impl Incoming {
             (Purpose::LateAnswer, Described::Refused { code, why }) => {
                 let state = arrived.refuse(now, cx, &Refusal::Code(488));
                 cx.record.reconsider(EndReason::MediaRefused { code, why }, Some(488), false);
-                return Some(state);
+                return Some(state.into());
             }
             (Purpose::EarlyAnswer { key, request }, answer) => {
                 arrived.updates.retain(|update| *update != key);
@@ -252,7 +251,7 @@ impl Incoming {
         cx: &mut Context,
         key: ServerKey,
         request: &Message,
-    ) -> Option<State> {
+    ) -> Option<SetUp> {
         let Stage::Arrived(arrived) = &mut self.stage else {
             cx.respond_plain(key, request, 481);
             return None;
@@ -270,7 +269,7 @@ impl Incoming {
             // RFC 3261 §15: a caller may leave an early dialog by BYE; its INVITE is then answered with 487.
             Asks::Bye => {
                 cx.respond_plain(key, request, 200);
-                return Some(arrived.abandoned(now, cx, EndReason::of_cancel(request)));
+                return Some(arrived.abandoned(now, cx, EndReason::of_cancel(request)).into());
             }
             // RFC 3261 §14.2: the first INVITE is not answered yet.
             Asks::Invite => cx.respond_later(key, request),
@@ -286,17 +285,17 @@ impl Incoming {
         cx: &mut Context,
         key: ServerKey,
         cancel: &Message,
-    ) -> Option<State> {
+    ) -> Option<SetUp> {
         match &mut self.stage {
             Stage::Arrived(arrived) if arrived.key == key => {
-                Some(arrived.abandoned(now, cx, EndReason::of_cancel(cancel)))
+                Some(arrived.abandoned(now, cx, EndReason::of_cancel(cancel)).into())
             }
             Stage::Arrived(_) | Stage::Announced { .. } => None,
         }
     }
 
     /// The call is over, says whoever held its INVITE.
-    pub(crate) fn told_over(&mut self, now: Time, cx: &mut Context, reason: EndReason) -> State {
+    pub(crate) fn told_over(&mut self, now: Time, cx: &mut Context, reason: EndReason) -> Leaving {
         match &mut self.stage {
             Stage::Announced { .. } => end(now, cx, reason, None, true),
             Stage::Arrived(arrived) => arrived.abandoned(now, cx, reason),
@@ -343,14 +342,14 @@ impl Incoming {
         }
     }
 
-    pub(crate) fn expire(&mut self, now: Time, cx: &mut Context) -> Option<State> {
+    pub(crate) fn expire(&mut self, now: Time, cx: &mut Context) -> Option<SetUp> {
         match &mut self.stage {
             Stage::Announced { deadline } if now >= *deadline => {
                 let (reason, by_peer) = match self.refused.take() {
                     Some(reason) => (reason, false),
                     None => (EndReason::NeverArrived, true),
                 };
-                Some(end(now, cx, reason, None, by_peer))
+                Some(end(now, cx, reason, None, by_peer).into())
             }
             Stage::Announced { .. } => None,
             Stage::Arrived(arrived) => {
@@ -358,14 +357,14 @@ impl Incoming {
                     if self.intent == Intent::Accept {
                         let why = "our media or a PRACK was awaited in vain".to_owned();
                         cx.record.decide(EndReason::Failed { code: Some(500), why }, Some(500), false, now);
-                        return Some(arrived.refuse(now, cx, &Refusal::Code(500)));
+                        return Some(arrived.refuse(now, cx, &Refusal::Code(500)).into());
                     }
-                    return Some(arrived.refuse(now, cx, &Refusal::Code(480)));
+                    return Some(arrived.refuse(now, cx, &Refusal::Code(480)).into());
                 }
                 if arrived.provisionals.expire(now, cx, arrived.key) == Wait::Over {
                     // RFC 3262 §3: nobody acknowledges, so the INVITE is refused.
                     let state = arrived.refuse(now, cx, &Refusal::Code(504));
-                    return Some(state);
+                    return Some(state.into());
                 }
                 if now >= arrived.remind_at {
                     arrived.remind_at = now + REMIND;
@@ -492,7 +491,7 @@ impl Arrived {
 
     /// Sends the 2xx, unless something is still awaited: our media, or the PRACK of a response with our description
     /// (RFC 3262 §3), or an answer that is being read.
-    fn answer_if_ready(&mut self, now: Time, cx: &mut Context) -> Option<State> {
+    fn answer_if_ready(&mut self, now: Time, cx: &mut Context) -> Option<SetUp> {
         if self.provisionals.holds_answer() || !self.updates.is_empty() {
             return None;
         }
@@ -517,7 +516,7 @@ impl Arrived {
         })?;
         if response.status() != Some(200) {
             let why = "the answer cannot be written".to_owned();
-            return Some(end(now, cx, EndReason::Failed { code: Some(500), why }, Some(500), false));
+            return Some(end(now, cx, EndReason::Failed { code: Some(500), why }, Some(500), false).into());
         }
         self.dialog.confirm_as_callee();
         cx.record.answered = Some(now);
@@ -528,10 +527,10 @@ impl Arrived {
         let repeat = Repeat::new(now, &cx.config, self.key, response);
         let (dialog, session) = (self.dialog.clone(), self.session.clone());
         let call = Established::callee(now, cx, dialog, session, &self.invite, repeat, offered);
-        Some(State::Established(Box::new(call)))
+        Some(SetUp::Answered(Box::new(call)))
     }
 
-    pub(crate) fn refuse(&mut self, now: Time, cx: &mut Context, refusal: &Refusal) -> State {
+    pub(crate) fn refuse(&mut self, now: Time, cx: &mut Context, refusal: &Refusal) -> Leaving {
         self.provisionals.stop();
         let (code, tag) = (refusal.code(), self.tag.clone());
         cx.respond(self.key, &self.invite, code, |builder| {
@@ -547,38 +546,11 @@ impl Arrived {
     }
 
     /// 487 to the INVITE (RFC 3261 §9.2, §15.1.2).
-    fn abandoned(&mut self, now: Time, cx: &mut Context, reason: EndReason) -> State {
+    fn abandoned(&mut self, now: Time, cx: &mut Context, reason: EndReason) -> Leaving {
         self.provisionals.stop();
         let tag = self.tag.clone();
         cx.respond(self.key, &self.invite, 487, |builder| builder.to_tag(&tag));
         end(now, cx, reason, Some(487), true)
-    }
-}
-
-impl Refusal {
-    /// The status code.
-    pub fn code(&self) -> u16 {
-        match self {
-            Refusal::Everywhere => 603,
-            Refusal::Busy => 486,
-            Refusal::Code(code @ 400..=699) => *code,
-            // Nothing below 400 refuses, and 3xx needs a target.
-            Refusal::Code(_) => 480,
-            Refusal::Forward { .. } => 302,
-        }
-    }
-
-    pub(crate) fn reason(&self) -> EndReason {
-        match self {
-            Refusal::Everywhere | Refusal::Code(603) => EndReason::Declined,
-            Refusal::Busy | Refusal::Code(486 | 600) => EndReason::Busy,
-            Refusal::Code(408 | 480) => EndReason::NoAnswer,
-            Refusal::Code(_) => {
-                let code = self.code();
-                EndReason::Rejected { code, reason: wakeline_sip_message::reason::usual(code).into() }
-            }
-            Refusal::Forward { to } => EndReason::Redirected { targets: vec![to.clone()] },
-        }
     }
 }
 

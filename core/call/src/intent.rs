@@ -1,5 +1,7 @@
 //! What the person wants of an incoming call, beside what the protocol has come to.
 
+use crate::end::EndReason;
+
 /// The person's wish. It may stand before the INVITE is there: "answered before the INVITE arrived" is an ordinary
 /// state.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -27,6 +29,33 @@ pub enum Refusal {
         /// The URI.
         to: String,
     },
+}
+
+impl Refusal {
+    /// The status code.
+    pub fn code(&self) -> u16 {
+        match self {
+            Refusal::Everywhere => 603,
+            Refusal::Busy => 486,
+            Refusal::Code(code @ 400..=699) => *code,
+            // Nothing below 400 refuses, and 3xx needs a target.
+            Refusal::Code(_) => 480,
+            Refusal::Forward { .. } => 302,
+        }
+    }
+
+    pub(crate) fn reason(&self) -> EndReason {
+        match self {
+            Refusal::Everywhere | Refusal::Code(603) => EndReason::Declined,
+            Refusal::Busy | Refusal::Code(486 | 600) => EndReason::Busy,
+            Refusal::Code(408 | 480) => EndReason::NoAnswer,
+            Refusal::Code(_) => {
+                let code = self.code();
+                EndReason::Rejected { code, reason: wakeline_sip_message::reason::usual(code).into() }
+            }
+            Refusal::Forward { to } => EndReason::Redirected { targets: vec![to.clone()] },
+        }
+    }
 }
 
 /// Where an incoming call stands.

@@ -11,6 +11,7 @@
 //! A call is fed through one door, [`Call`], and drained by [`Call::poll_output`]. It must be kept until
 //! [`Call::is_finished`]: for half a minute after its end it still acknowledges what comes late.
 
+mod answer;
 mod arrival;
 mod call;
 mod config;
@@ -19,6 +20,7 @@ mod digits;
 mod end;
 mod ending;
 mod established;
+mod exchange;
 mod incoming;
 mod intent;
 mod key;

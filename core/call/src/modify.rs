@@ -8,74 +8,17 @@ use wakeline_clock::Time;
 use wakeline_sip_dialog::Role;
 use wakeline_sip_message::{Message, Method, Name};
 
-use crate::call::{Answer, State};
+use crate::answer::{Answer, retry_after};
 use crate::context::{Context, Purpose, Recipe, SDP, Sent, Task, sdp_of};
+use crate::ending::Leaving;
 use crate::established::{Established, allows_update, answer_fields};
+use crate::exchange::{Exchange, Wishes};
 use crate::key::RequestId;
 use crate::mid_dialog;
 use crate::output::{Describe, Described, Event, Output};
 use crate::repeat::Repeat;
-use crate::retry::retry_after;
 use crate::session_timer::with_fields;
 use wakeline_sip_transaction::ServerKey;
-
-/// The offer/answer exchange of an answered call. There is one at a time (RFC 3264 §4).
-#[derive(Clone, Debug)]
-pub(crate) enum Exchange {
-    /// None is under way.
-    Stable,
-    /// The 2xx to our INVITE brought an offer; our media is asked for the answer that goes into the ACK.
-    OwingAck {
-        /// The INVITE.
-        invite: Message,
-    },
-    /// Our media reads the answer that settles the call, or the one of an ACK.
-    Reading,
-    /// Our 2xx brought our offer; the answer comes in the ACK.
-    AwaitingAnswer,
-    /// Our media is asked for the offer of a re-INVITE.
-    AskingOffer {
-        /// What it is for.
-        change: Wishes,
-    },
-    /// Our re-INVITE or UPDATE is out.
-    Asked {
-        /// Its name.
-        id: RequestId,
-        /// What it is for.
-        change: Wishes,
-        /// When an INVITE is given up that has got a provisional response and nothing more.
-        until: Option<Time>,
-    },
-    /// Our media reads the answer to it.
-    Concluding {
-        /// What it was for.
-        change: Wishes,
-    },
-    /// Our media is asked what to answer to theirs.
-    Answering {
-        /// Its transaction.
-        key: ServerKey,
-        /// The request.
-        request: Message,
-    },
-    /// Glare: a pause before the next try (RFC 3261 §14.1).
-    BackingOff {
-        /// When it is over.
-        until: Time,
-    },
-}
-
-/// What is wanted of the call. Wishes stand until they are met, so that glare loses none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Wishes {
-    /// The far end is to be on hold.
-    pub(crate) hold: bool,
-    /// Our addresses changed: new Contact, new media addresses.
-    pub(crate) moved: bool,
-    /// The session is to be refreshed.
-    pub(crate) refresh: bool,
-}
 
 impl Established {
     /// Starts the next change, if one is wanted and nothing is under way in either direction (RFC 3261 §14.1).
@@ -137,7 +80,7 @@ impl Established {
         cx: &mut Context,
         purpose: &Purpose,
         answer: Described,
-    ) -> Option<State> {
+    ) -> Option<Leaving> {
         match (&self.exchange, purpose, answer) {
             (Exchange::AskingOffer { change }, Purpose::ModifyOffer, Described::Description(offer)) => {
                 let change = *change;
@@ -218,7 +161,7 @@ impl Established {
         cx: &mut Context,
         sent: &Sent,
         answer: Answer<'_>,
-    ) -> Option<State> {
+    ) -> Option<Leaving> {
         let Exchange::Asked { change, .. } = &self.exchange else { return None };
         let change = *change;
         let status = answer.status();
@@ -251,9 +194,8 @@ impl Established {
                 self.back_off(cx, now + pause);
             }
             // RFC 3261 §14.2: two INVITEs met; Retry-After says when the other one is done.
-            500 if retry_after(response).is_some() => {
-                let seconds = retry_after(response).unwrap_or(0).min(10);
-                self.back_off(cx, now + Duration::from_secs(u64::from(seconds)));
+            500 if let Some(seconds) = retry_after(response) => {
+                self.back_off(cx, now + Duration::from_secs(u64::from(seconds.min(10))));
             }
             422 if self.session.raise(response) => self.back_off(cx, now),
             code => {

@@ -7,12 +7,12 @@ use wakeline_clock::Time;
 use wakeline_sip_dialog::{DialogContact, Forks, Heard, Leg, RouteSet, SipCallId};
 use wakeline_sip_message::{Builder, Message, Method, Name};
 
-use crate::call::{Answer, State};
+use crate::answer::Answer;
 use crate::config::Reliable;
 use crate::context::{Context, Purpose, Recipe, SDP, Task, sdp_of};
 use crate::end::EndReason;
 use crate::ending::end;
-use crate::established::{Established, allows_update};
+use crate::established::{Established, SetUp, allows_update};
 use crate::key::RequestId;
 use crate::mid_dialog::{self, Asks};
 use crate::output::{Describe, Described, Event, HopFailure, Output};
@@ -127,7 +127,7 @@ impl Outgoing {
     }
 
     /// Sends the INVITE (again), under its one name and with a new CSeq.
-    pub(crate) fn invite(&mut self, now: Time, cx: &mut Context) -> Option<State> {
+    pub(crate) fn invite(&mut self, now: Time, cx: &mut Context) -> Option<SetUp> {
         self.cseq += 1;
         let routes = RouteSet::preloaded(&self.dial.routes);
         let (uri, values) = routes.apply(&self.dial.target);
@@ -163,7 +163,7 @@ impl Outgoing {
             Ok(request) => request,
             Err(error) => {
                 let why = format!("the INVITE cannot be written: {error}");
-                return Some(end(now, cx, EndReason::Failed { code: None, why }, None, false));
+                return Some(end(now, cx, EndReason::Failed { code: None, why }, None, false).into());
             }
         };
         let id = cx.sent_invite(request.clone());
@@ -180,7 +180,7 @@ impl Outgoing {
         cx: &mut Context,
         purpose: Purpose,
         answer: Described,
-    ) -> Option<State> {
+    ) -> Option<SetUp> {
         match (purpose, answer) {
             (Purpose::FirstOffer, Described::Description(offer))
                 if matches!(self.attempt, Attempt::Describing) =>
@@ -189,7 +189,7 @@ impl Outgoing {
                 self.invite(now, cx)
             }
             (Purpose::FirstOffer, Described::Refused { code, why }) => {
-                Some(end(now, cx, EndReason::MediaRefused { code, why }, Some(code), false))
+                Some(end(now, cx, EndReason::MediaRefused { code, why }, Some(code), false).into())
             }
             (Purpose::ForkAnswer { tag }, Described::Accepted) if self.heard.as_ref() == Some(&tag) => {
                 cx.emit(Event::MediaAgreed);
@@ -225,7 +225,7 @@ impl Outgoing {
     }
 
     /// The final or provisional response to our INVITE, or what came instead.
-    pub(crate) fn answered(&mut self, now: Time, cx: &mut Context, answer: Answer<'_>) -> Option<State> {
+    pub(crate) fn answered(&mut self, now: Time, cx: &mut Context, answer: Answer<'_>) -> Option<SetUp> {
         let response = match answer {
             Answer::Response(response) => response,
             Answer::Silent => return self.hop_failed(now, cx, HopFailure::Silent),
@@ -316,26 +316,23 @@ impl Outgoing {
         cx.emit(Event::Progress { code, ringback: code == 180 && !early_media });
     }
 
-    fn accepted(&mut self, now: Time, cx: &mut Context, response: &Message) -> Option<State> {
+    fn accepted(&mut self, now: Time, cx: &mut Context, response: &Message) -> Option<SetUp> {
         let invite = cx.invite_message()?;
         let tag = response.to_tag().unwrap_or("").to_owned();
         if let Err(error) = self.forks.hear(&invite, response) {
             // No Contact, or an unreadable one: there is nothing to send an ACK to.
             let why = format!("the 200 cannot be used: {error}");
-            return Some(end(
-                now,
-                cx,
-                EndReason::Failed { code: response.status(), why },
-                response.status(),
-                true,
-            ));
+            return Some(
+                end(now, cx, EndReason::Failed { code: response.status(), why }, response.status(), true)
+                    .into(),
+            );
         }
         let Leg { mut dialog, note, .. } = self.forks.take(&tag)?;
         if matches!(self.attempt, Attempt::Cancelling { .. }) {
             // The 200 crossed our CANCEL (RFC 3261 §9.1): it is acknowledged and ended.
             cx.acknowledge(now, &dialog, &invite, None);
             let reason = cx.record.reason().cloned();
-            return Some(crate::ending::bye(now, cx, &mut dialog, reason.as_ref()));
+            return Some(crate::ending::bye(now, cx, &mut dialog, reason.as_ref()).into());
         }
         self.session.conclude(now, response);
         cx.record.answered = Some(now);
@@ -361,11 +358,11 @@ impl Outgoing {
             (Some(_) | None, None, _) => {
                 call.acknowledged(now, cx, &invite);
                 let why = "no session description in the answer".to_owned();
-                return Some(call.hang_up(now, cx, EndReason::MediaRefused { code: 488, why }, None));
+                return Some(call.hang_up(now, cx, EndReason::MediaRefused { code: 488, why }, None).into());
             }
         }
         call.advance(now, cx);
-        Some(State::Established(Box::new(call)))
+        Some(SetUp::Answered(Box::new(call)))
     }
 
     /// Gives up before the answer (RFC 3261 §9.1); the transaction holds the CANCEL back until a provisional response.
@@ -375,11 +372,11 @@ impl Outgoing {
         cx: &mut Context,
         reason: EndReason,
         code: Option<u16>,
-    ) -> Option<State> {
+    ) -> Option<SetUp> {
         cx.record.decide(reason.clone(), code, false, now);
         match &self.attempt {
             Attempt::Describing | Attempt::AwaitingCredentials { .. } | Attempt::AwaitingNextHop { .. } => {
-                Some(end(now, cx, reason, code, false))
+                Some(end(now, cx, reason, code, false).into())
             }
             Attempt::Calling | Attempt::Proceeding => {
                 let id = cx.invite_sent()?.0;
@@ -409,7 +406,7 @@ impl Outgoing {
         cx: &mut Context,
         key: ServerKey,
         request: &Message,
-    ) -> Option<State> {
+    ) -> Option<SetUp> {
         let offered = self.offer.is_some();
         let busy = !self.updates.is_empty();
         let Some(leg) = self.forks.of_request(request) else {
@@ -503,11 +500,11 @@ impl Outgoing {
         }
     }
 
-    pub(crate) fn expire(&mut self, now: Time, cx: &mut Context) -> Option<State> {
+    pub(crate) fn expire(&mut self, now: Time, cx: &mut Context) -> Option<SetUp> {
         match self.attempt {
             // RFC 3261 §9.1: no final response 64 × T1 after the CANCEL: the call is taken for cancelled.
             Attempt::Cancelling { until } if now >= until => {
-                Some(end(now, cx, EndReason::Cancelled, None, false))
+                Some(end(now, cx, EndReason::Cancelled, None, false).into())
             }
             Attempt::Cancelling { .. } => None,
             Attempt::Describing

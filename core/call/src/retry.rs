@@ -4,10 +4,11 @@
 use wakeline_clock::Time;
 use wakeline_sip_message::{Message, Name};
 
-use crate::call::State;
+use crate::answer::retry_after;
 use crate::context::{Context, MOST_CREDENTIALS};
 use crate::end::EndReason;
-use crate::ending::end;
+use crate::ending::{Leaving, end};
+use crate::established::SetUp;
 use crate::outgoing::{Attempt, Outgoing};
 use crate::output::{Event, HopFailure, Output};
 use crate::redirect::targets_of;
@@ -19,9 +20,9 @@ impl Outgoing {
         cx: &mut Context,
         response: &Message,
         code: u16,
-    ) -> Option<State> {
+    ) -> Option<SetUp> {
         if matches!(self.attempt, Attempt::Cancelling { .. }) {
-            return Some(self.over(now, cx, response, code));
+            return Some(self.over(now, cx, response, code).into());
         }
         match code {
             401 | 407 if self.credentials < MOST_CREDENTIALS => {
@@ -40,11 +41,11 @@ impl Outgoing {
             300..=399 => self.redirected(now, cx, response, code),
             // RFC 3261 §21.6: 6xx speaks for every target.
             400..=599 if !self.waiting_targets.is_empty() => self.next_target(now, cx),
-            _ => Some(self.over(now, cx, response, code)),
+            _ => Some(self.over(now, cx, response, code).into()),
         }
     }
 
-    pub(crate) fn over(&mut self, now: Time, cx: &mut Context, response: &Message, code: u16) -> State {
+    pub(crate) fn over(&mut self, now: Time, cx: &mut Context, response: &Message, code: u16) -> Leaving {
         end(now, cx, EndReason::of_refusal(response), Some(code), true)
     }
 
@@ -54,10 +55,10 @@ impl Outgoing {
         cx: &mut Context,
         response: &Message,
         code: u16,
-    ) -> Option<State> {
+    ) -> Option<SetUp> {
         let targets = targets_of(response, &self.dial.target);
         if cx.config.redirects == 0 {
-            return Some(end(now, cx, EndReason::Redirected { targets }, Some(code), true));
+            return Some(end(now, cx, EndReason::Redirected { targets }, Some(code), true).into());
         }
         for target in targets.into_iter().rev() {
             if self.visited.insert(target.clone()) {
@@ -66,15 +67,15 @@ impl Outgoing {
         }
         self.waiting_targets.truncate(16);
         if self.waiting_targets.is_empty() {
-            return Some(self.over(now, cx, response, code));
+            return Some(self.over(now, cx, response, code).into());
         }
         self.next_target(now, cx)
     }
 
-    pub(crate) fn next_target(&mut self, now: Time, cx: &mut Context) -> Option<State> {
+    pub(crate) fn next_target(&mut self, now: Time, cx: &mut Context) -> Option<SetUp> {
         let Some(target) = self.waiting_targets.pop_front().filter(|_| self.redirects > 0) else {
             let why = "too many redirections".to_owned();
-            return Some(end(now, cx, EndReason::Failed { code: None, why }, None, true));
+            return Some(end(now, cx, EndReason::Failed { code: None, why }, None, true).into());
         };
         self.redirects -= 1;
         self.dial.target = target.clone();
@@ -82,9 +83,9 @@ impl Outgoing {
         self.invite(now, cx)
     }
 
-    pub(crate) fn hop_failed(&mut self, now: Time, cx: &mut Context, cause: HopFailure) -> Option<State> {
+    pub(crate) fn hop_failed(&mut self, now: Time, cx: &mut Context, cause: HopFailure) -> Option<SetUp> {
         if matches!(self.attempt, Attempt::Cancelling { .. }) {
-            return Some(end(now, cx, EndReason::Cancelled, None, false));
+            return Some(end(now, cx, EndReason::Cancelled, None, false).into());
         }
         let id = cx.invite_sent()?.0;
         // After a provisional response it was not the hop: the far end fell silent (RFC 3263 §4.3 speaks of
@@ -94,7 +95,7 @@ impl Outgoing {
         None
     }
 
-    pub(crate) fn next_hop(&mut self, now: Time, cx: &mut Context, found: bool) -> Option<State> {
+    pub(crate) fn next_hop(&mut self, now: Time, cx: &mut Context, found: bool) -> Option<SetUp> {
         let Attempt::AwaitingNextHop { cause } = &self.attempt else { return None };
         if found {
             return self.invite(now, cx);
@@ -109,7 +110,7 @@ impl Outgoing {
         if !self.waiting_targets.is_empty() {
             return self.next_target(now, cx);
         }
-        Some(end(now, cx, reason, code, false))
+        Some(end(now, cx, reason, code, false).into())
     }
 
     pub(crate) fn authorize(
@@ -117,7 +118,7 @@ impl Outgoing {
         now: Time,
         cx: &mut Context,
         headers: Option<Vec<(Name, String)>>,
-    ) -> Option<State> {
+    ) -> Option<SetUp> {
         let Attempt::AwaitingCredentials { challenge } = &self.attempt else { return None };
         match headers {
             Some(headers) => {
@@ -125,16 +126,11 @@ impl Outgoing {
                 self.authorization = headers;
                 self.invite(now, cx)
             }
-            None => Some(end(now, cx, EndReason::NotAuthorized, challenge.status(), true)),
+            None => Some(end(now, cx, EndReason::NotAuthorized, challenge.status(), true).into()),
         }
     }
 }
 
 fn names_reliable(response: &Message) -> bool {
     response.unsupported().any(|tag| tag.eq_ignore_ascii_case("100rel"))
-}
-
-pub(crate) fn retry_after(response: &Message) -> Option<u32> {
-    let value = response.header(Name::RetryAfter)?;
-    value.split([';', '(', ' ']).next()?.parse().ok()
 }
