@@ -91,7 +91,7 @@ async fn self_test() -> Result<Report, Failure> {
     set_ports(&mut config, &gateway);
     let pem = gateway.certificate_pem().unwrap_or("");
     let ca_file: PathBuf = folder.write("ca.pem", pem)?;
-    let token = crate::gateway::password().map_err(|error| failed(&error))?;
+    let token = crate::random::password().map_err(|error| failed(&error))?;
     let token = PushParameters::new(Provider::Fcm, PROJECT, format!("{token}:APA91b{token}").into());
     let (sender, delivered) = mpsc::unbounded_channel();
     let mut deliveries = push.subscribe();
@@ -122,7 +122,7 @@ fn prepared(folder: &Folder, push: &FcmService) -> Result<Config, Failure> {
     config.push.fcm.service_accounts = vec![folder.write("push-account.json", &push.service_account_json())?];
     config.push.fcm.ca_file = folder.write("push-ca.pem", push.ca_pem())?;
     config.push.fcm.endpoint = push.endpoint();
-    let password = crate::gateway::password().map_err(|error| failed(&error))?;
+    let password = crate::random::password().map_err(|error| failed(&error))?;
     config.account.push(Account { user: "test".to_owned(), password: password.into(), ..Account::default() });
     Ok(config)
 }

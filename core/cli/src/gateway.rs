@@ -148,8 +148,8 @@ fn to_try() -> Result<Config, Failure> {
     config.admin.listen.push(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
     println!("no configuration file: serving this machine only, nothing outlives the process");
     for user in ["mia", "ben"] {
-        let password =
-            password().map_err(|error| Failure::new(Exit::Failed, format!("no randomness: {error}")))?;
+        let password = crate::random::password()
+            .map_err(|error| Failure::new(Exit::Failed, format!("no randomness: {error}")))?;
         // Said once, to the person who started it: this account lives and dies with the process.
         println!(
             "{user}: wakeline phone --serveraddress 127.0.0.1 --realm localhost --username {user} --password {password}"
@@ -161,13 +161,6 @@ fn to_try() -> Result<Config, Failure> {
         });
     }
     Ok(config)
-}
-
-/// 64 random bits as text.
-pub(crate) fn password() -> std::io::Result<String> {
-    let mut bytes = [0_u8; 8];
-    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// SIGINT or SIGTERM.

@@ -57,7 +57,7 @@ pub(crate) fn run(flags: &InitFlags) -> Result<Exit, Failure> {
     {
         return Err(usage(format!("{user:?} is no name for an account")));
     }
-    let random = || crate::gateway::password().map_err(|error| failed(&error));
+    let random = || crate::random::password().map_err(|error| failed(&error));
     let password = random()?;
     let answers = Answers {
         certificate: match certificate.as_str() {

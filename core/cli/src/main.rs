@@ -19,6 +19,7 @@ mod gateway;
 mod gateway_init;
 mod log;
 mod phone;
+mod random;
 mod relay;
 mod terminal;
 

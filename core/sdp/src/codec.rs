@@ -1,6 +1,6 @@
 //! Codecs as descriptions name them: `rtpmap` and `fmtp`, static payload types (RFC 3551 §6), Opus (RFC 7587).
 
-use crate::session::Attribute;
+use crate::line::Attribute;
 
 /// A codec that this phone speaks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

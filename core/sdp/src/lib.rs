@@ -10,6 +10,7 @@
 mod codec;
 pub mod crypto;
 mod error;
+mod line;
 mod media;
 mod offer_answer;
 mod parse;
@@ -19,12 +20,13 @@ mod write;
 pub use codec::{Codec, Encoding, OpusParameters, PayloadFormat};
 pub use crypto::{CryptoLine, CryptoSuite, SdesKeys};
 pub use error::{Refusal, SdpError};
+pub use line::{Attribute, Connection, Line};
 pub use media::{Direction, Media, Protocol, RtcpAddress};
 pub use offer_answer::{
     Capabilities, Dtmf, Established, KeyTransport, Negotiated, Preference, SecurityPolicy, SrtpKeys, answer,
     answer_again, conclude, conclude_again, offer, offer_again,
 };
-pub use session::{Attribute, Connection, Line, Origin, SessionDescription};
+pub use session::{Origin, SessionDescription};
 
 /// The longest description read.
 pub const MAX_LENGTH: usize = 64 * 1024;

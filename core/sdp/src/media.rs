@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use crate::codec::PayloadFormat;
 use crate::crypto::CryptoLine;
-use crate::session::{Attribute, Connection, Line, find};
+use crate::line::{Attribute, Connection, Line, find};
 
 /// A medium.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use crate::error::SdpError;
+use crate::line::{Attribute, Connection, Line};
 use crate::media::{Media, Protocol};
-use crate::session::{Attribute, Connection, Line, Origin, SessionDescription};
+use crate::session::{Origin, SessionDescription};
 use crate::{MAX_FORMATS, MAX_LENGTH, MAX_LINE_LENGTH, MAX_LINES, MAX_MEDIA};
 
 impl SessionDescription {

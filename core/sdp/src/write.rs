@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use crate::session::{Attribute, Connection, Line, SessionDescription};
+use crate::line::{Attribute, Connection, Line};
+use crate::session::SessionDescription;
 
 impl fmt::Display for SessionDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,6 @@ use memchr::memchr;
 use crate::check::Refusal;
 use crate::error::{Flaw, ParseError, Place};
 use crate::grammar::{is_token_byte, number};
-use crate::index;
 use crate::limits;
 use crate::message::Message;
 use crate::method::Method;
@@ -214,7 +213,7 @@ impl Framer {
             return Err(failure(Place::Whole, Flaw::TooLarge, None));
         }
         let header = Bytes::copy_from_slice(&self.buffer[..head]);
-        let message = index::read(header).map_err(|error| FrameError { error })?;
+        let message = Message::salvage(header).map_err(|error| FrameError { error })?;
         let fail = |place, kind| failure(place, kind, Some(message.clone()));
         if let Some((place, kind @ (Flaw::StrayReturn | Flaw::TooManyHeaders))) = message.flaw() {
             return Err(fail(place.clone(), *kind));

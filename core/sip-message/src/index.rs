@@ -1,7 +1,5 @@
 //! The one pass over a message's bytes: start line, header lines, body.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use bytestring::ByteString;
 use memchr::memchr;
@@ -10,7 +8,6 @@ use smallvec::SmallVec;
 use crate::error::{Flaw, ParseError, Place};
 use crate::grammar::{find, is_token, is_token_byte, number, trim};
 use crate::limits;
-use crate::message::{Inner, Message};
 use crate::name::{Name, code_of};
 
 /// Offsets into the message; limits keep them in 16 bits.
@@ -49,9 +46,22 @@ impl Start {
     }
 }
 
+/// What a message is made of: its bytes and the index of its lines.
+pub(crate) struct Inner {
+    /// Start line, header and body.
+    pub(crate) bytes: Bytes,
+    /// Start line and header: the same memory, without folds.
+    pub(crate) head: ByteString,
+    pub(crate) body: Bytes,
+    pub(crate) start: Start,
+    pub(crate) lines: Lines,
+    /// The first thing that is wrong, if the message was only salvaged.
+    pub(crate) flaw: Option<(Place, Flaw)>,
+}
+
 /// Reads as much as can be read; the first flaw is kept in the message. Only what could not be answered in any way
 /// is an error here.
-pub(crate) fn read(bytes: Bytes) -> Result<Message, ParseError> {
+pub(crate) fn read(bytes: Bytes) -> Result<Inner, ParseError> {
     // RFC 3261 §7.5: line ends before the start line are passed over.
     let lead = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     let bytes = if lead > 0 { bytes.slice(lead..) } else { bytes };
@@ -143,7 +153,7 @@ impl Reader {
         }
     }
 
-    fn read(mut self) -> Result<Message, ParseError> {
+    fn read(mut self) -> Result<Inner, ParseError> {
         let mut bytes = core::mem::take(&mut self.bytes);
         let mut scan = Scan::of(&bytes);
         let stray = scan.stray;
@@ -180,9 +190,7 @@ impl Reader {
         let end = scan.head + body_len.min(available);
         let body = if end > scan.head { bytes.slice(scan.head..end) } else { Bytes::new() };
         bytes.truncate(end);
-        Ok(Message {
-            inner: Arc::new(Inner { bytes, head, body, start, lines: scan.lines, flaw: self.flaw }),
-        })
+        Ok(Inner { bytes, head, body, start, lines: scan.lines, flaw: self.flaw })
     }
 
     /// Reads the first line, without its end.

@@ -4,11 +4,10 @@ use core::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 
 use crate::error::{Flaw, ParseError, Place};
 use crate::grammar::{Commas, trim};
-use crate::index::{Line, Lines, Span, Start};
+use crate::index::{Inner, Line, Span, Start};
 use crate::method::Method;
 use crate::name::{Name, Shape, shape_of};
 use crate::uri::Uri;
@@ -28,18 +27,6 @@ pub struct Message {
     pub(crate) inner: Arc<Inner>,
 }
 
-pub(crate) struct Inner {
-    /// Start line, header and body.
-    pub(crate) bytes: Bytes,
-    /// Start line and header: the same memory, without folds.
-    pub(crate) head: ByteString,
-    pub(crate) body: Bytes,
-    pub(crate) start: Start,
-    pub(crate) lines: Lines,
-    /// The first thing that is wrong, if the message was only salvaged.
-    pub(crate) flaw: Option<(Place, Flaw)>,
-}
-
 /// One header line.
 #[derive(Clone, Copy)]
 pub struct HeaderLine<'a> {
@@ -53,11 +40,16 @@ impl Message {
     /// Bytes behind the Content-Length are ignored; a body shorter than it is an error (RFC 3261 §18.3). The error
     /// carries what could be read, so that a request can still be answered.
     pub fn parse(bytes: Bytes) -> Result<Message, ParseError> {
-        let message = crate::index::read(bytes)?;
+        let message = Message::salvage(bytes)?;
         match message.inner.flaw.clone() {
             None => Ok(message),
             Some((place, kind)) => Err(ParseError { place, kind, remains: Some(message) }),
         }
+    }
+
+    /// Reads as much as can be read, whatever is wrong with it.
+    pub(crate) fn salvage(bytes: Bytes) -> Result<Message, ParseError> {
+        Ok(Message { inner: Arc::new(crate::index::read(bytes)?) })
     }
 
     pub(crate) fn text(&self, span: Span) -> &str {

@@ -140,11 +140,6 @@ impl<'a> Uri<'a> {
     pub fn to_owned(&self) -> OwnedUri {
         OwnedUri { text: self.text.into(), parts: self.parts }
     }
-
-    /// Whether both name the same resource (RFC 3261 §19.1.4; RFC 3966 §4 for `tel:`).
-    pub fn equivalent(&self, other: &Uri<'_>) -> bool {
-        crate::uri_compare::equivalent(self, other)
-    }
 }
 
 impl Parts {

@@ -8,18 +8,24 @@ use crate::uri::{Scheme, Uri};
 /// More parameters than any URI needs.
 const PARAMS: usize = 64;
 
-pub(crate) fn equivalent(one: &Uri<'_>, two: &Uri<'_>) -> bool {
-    if one.as_str() == two.as_str() {
-        return true;
-    }
-    // Every parameter is looked up in the other URI: beyond a sane number only the same text is the same (class S13).
-    if one.scheme() != two.scheme() || one.params().iter().count().max(two.params().iter().count()) > PARAMS {
-        return false;
-    }
-    match one.scheme() {
-        Scheme::Sip | Scheme::Sips => sip(one, two),
-        Scheme::Tel => tel(one, two),
-        Scheme::Other => one.as_str() == two.as_str(),
+impl Uri<'_> {
+    /// Whether both name the same resource (RFC 3261 §19.1.4; RFC 3966 §4 for `tel:`).
+    pub fn equivalent(&self, other: &Uri<'_>) -> bool {
+        let (one, two) = (self, other);
+        if one.as_str() == two.as_str() {
+            return true;
+        }
+        // Every parameter is looked up in the other URI: beyond a sane number only the same text is the same (class S13).
+        if one.scheme() != two.scheme()
+            || one.params().iter().count().max(two.params().iter().count()) > PARAMS
+        {
+            return false;
+        }
+        match one.scheme() {
+            Scheme::Sip | Scheme::Sips => sip(one, two),
+            Scheme::Tel => tel(one, two),
+            Scheme::Other => one.as_str() == two.as_str(),
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Stage {
             .map_err(|error| failed(&error))?;
         let mut config = Config::default().on_any_port();
         for user in [CALLEE, CALLER] {
-            let password = crate::gateway::password().map_err(|error| failed(&error))?;
+            let password = crate::random::password().map_err(|error| failed(&error))?;
             write(&folder.join(format!("{user}.password")), &password)?;
             config.account.push(Account {
                 user: user.to_owned(),
@@ -66,7 +66,7 @@ impl Stage {
         config.push.fcm.ca_file = folder.join("push-ca.pem");
         config.push.fcm.endpoint = push.endpoint();
         let gateway = Gateway::start(config).map_err(|error| failed(&error))?;
-        let token = crate::gateway::password().map_err(|error| failed(&error))?;
+        let token = crate::random::password().map_err(|error| failed(&error))?;
         let token = format!("{token}:APA91b{token}");
         let stage = Stage { folder, keep, push, gateway, token, voice };
         stage.describe_phones()?;

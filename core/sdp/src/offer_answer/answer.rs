@@ -6,8 +6,9 @@ use super::{Capabilities, Dtmf, Established, Negotiated, Preference, SecurityPol
 use crate::codec::{Encoding, OpusParameters, PayloadFormat};
 use crate::crypto::{CryptoLine, SdesKeys};
 use crate::error::Refusal;
+use crate::line::Attribute;
 use crate::media::{Media, Protocol};
-use crate::session::{Attribute, Origin, SessionDescription};
+use crate::session::{Origin, SessionDescription};
 
 /// Answers a first offer: the first audio that can be encrypted (when that is wanted), else the first that can be had;
 /// every other medium is rejected with port 0.

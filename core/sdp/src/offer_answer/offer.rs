@@ -4,8 +4,9 @@ use super::{Capabilities, Established, SecurityPolicy};
 use crate::codec::{Encoding, PayloadFormat};
 use crate::crypto::{CryptoLine, CryptoSuite, SdesKeys};
 use crate::error::Refusal;
+use crate::line::{Attribute, Connection};
 use crate::media::{Direction, Media, Protocol};
-use crate::session::{Attribute, Connection, Origin, SessionDescription};
+use crate::session::{Origin, SessionDescription};
 
 /// A first offer. Refused only when encryption is required and keys may not travel.
 pub fn offer(
