@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 use wakeline_secret::Secret;
 use wakeline_sip_auth::{Algorithm, Ha1};
 
-use crate::binding::BindingId;
 use crate::keyed::{Keyed, Table};
+use crate::number::{AorId, BindingId};
 
 /// One account. Its address of record is `user@domain`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,15 +49,6 @@ pub enum Credential {
     },
     /// Nothing: an upstream knows it, and checks it itself.
     AtUpstream,
-}
-
-/// The number of an address of record within one process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct AorId(pub(crate) u32);
-
-impl AorId {
-    /// No account has this number.
-    pub(crate) const NOBODY: AorId = AorId(u32::MAX);
 }
 
 /// An account at work.

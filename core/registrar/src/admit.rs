@@ -5,9 +5,9 @@ use wakeline_flow::FlowInfo;
 use wakeline_sip_auth::{Algorithm, Side, Verdict};
 use wakeline_sip_message::{Message, Name};
 
-use crate::account::AorId;
 use crate::machine::Registrar;
-use crate::register::Refused;
+use crate::number::AorId;
+use crate::refused::Refused;
 
 /// In which role a proof is asked for (RFC 3261 §22.2, §22.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,8 +1,6 @@
 //! Responses to REGISTER: what a 200 tells, and keeping answers for copies of the request.
 
 use core::fmt::Write as _;
-use core::time::Duration;
-use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wakeline_clock::Time;
@@ -13,72 +11,13 @@ use wakeline_push::{
 use wakeline_sip_message::{Message, Name, Params, Uri, reason};
 
 use crate::SETTINGS_HEADER;
-use crate::account::AorId;
-use crate::binding::{Binding, BindingId, Device};
-use crate::contact::{Outbound, serves};
+use crate::binding::Binding;
+use crate::contact::{Granted, Outbound, serves};
 use crate::deadline::Due;
-use crate::keyed::{Keyed, Table};
 use crate::machine::Registrar;
+use crate::number::{AorId, BindingId};
 use crate::output::Output;
 use crate::seal::Purpose;
-
-/// A Contact whose wish was granted.
-pub(crate) struct Granted {
-    pub(crate) binding: BindingId,
-    pub(crate) device: Device,
-    /// Whether it is to be woken by us.
-    pub(crate) push: bool,
-    /// What it asked of push: nothing, any service, or one.
-    pub(crate) query: Option<Option<Provider>>,
-}
-
-/// How long a copy of a request may come over UDP: 64·T1 (RFC 3261 §17.2.2, timer J).
-const COPIES: Duration = Duration::from_secs(32);
-
-/// Answers to requests over UDP, kept for their copies, so that a copy meets no second judgement (its nonce count
-/// would look replayed). Bounded: when it is full the oldest goes, and its copy gets a challenge and mends itself.
-pub(crate) struct Answers {
-    by_name: Table<u64, Bytes>,
-    queue: VecDeque<(Time, u64)>,
-    most: usize,
-    pub(crate) armed: Time,
-}
-
-impl Answers {
-    pub(crate) fn new(most: usize, keyed: Keyed) -> Answers {
-        Answers { by_name: keyed.table(), queue: VecDeque::new(), most, armed: Time::NEVER }
-    }
-
-    pub(crate) fn get(&self, name: u64) -> Option<Bytes> {
-        self.by_name.get(&name).cloned()
-    }
-
-    fn keep(&mut self, now: Time, name: u64, bytes: Bytes) {
-        while self.queue.len() >= self.most {
-            let Some((_, oldest)) = self.queue.pop_front() else { break };
-            self.by_name.remove(&oldest);
-        }
-        if self.most > 0 && self.by_name.insert(name, bytes).is_none() {
-            self.queue.push_back((now + COPIES, name));
-        }
-    }
-
-    pub(crate) fn next(&self) -> Time {
-        self.queue.front().map_or(Time::NEVER, |(until, _)| *until)
-    }
-
-    pub(crate) fn forget(&mut self, now: Time) {
-        while self.next() <= now {
-            if let Some((_, name)) = self.queue.pop_front() {
-                self.by_name.remove(&name);
-            }
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.by_name.len()
-    }
-}
 
 impl Registrar {
     /// The name under which the answer to a request is kept; none over reliable transports.

@@ -3,37 +3,10 @@
 //! A hundred thousand of these must be small: one text, cut by offsets, and numbers. What is in the text is read again
 //! when it is needed.
 
-use serde::{Deserialize, Serialize};
 use wakeline_clock::{Time, WallTime};
 use wakeline_flow::FlowId;
 
-use crate::account::AorId;
-
-/// The number of a binding. It is never used again, also not after a restart: names in the hands of phones and peers
-/// (PURR, temporary GRUU, Record-Route) stand for it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct BindingId(pub u64);
-
-/// Numbers from here on are drawn, those below are counted. Both stay exact in JSON.
-const DRAWN: u64 = 1 << 52;
-
-impl BindingId {
-    /// A number that nobody counts up to.
-    pub(crate) const fn drawn(random: u64) -> BindingId {
-        BindingId(DRAWN | random >> 12)
-    }
-
-    /// Whether it was counted.
-    pub(crate) const fn is_counted(self) -> bool {
-        self.0 < DRAWN
-    }
-}
-
-/// One device of an address of record: its `+sip.instance`, else its push token, else the binding itself. A keyed
-/// digest; equal devices have equal values within one process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct Device(pub(crate) u64);
+use crate::number::{AorId, BindingId, Device};
 
 /// How a sleeping device can be woken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

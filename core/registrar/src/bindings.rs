@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::binding::{Binding, BindingId};
+use crate::binding::Binding;
 use crate::keyed::{Keyed, Table};
+use crate::number::BindingId;
 
 /// The table.
 pub(crate) struct Bindings {
@@ -75,8 +76,8 @@ impl Bindings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::AorId;
     use crate::binding::BindingText;
+    use crate::number::AorId;
     use wakeline_entropy::Entropy;
 
     fn binding(id: u64, token: u64) -> Binding {

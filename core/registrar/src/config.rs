@@ -8,7 +8,6 @@ use wakeline_secret::Secret;
 use wakeline_sip_auth::Algorithm;
 
 use crate::quota::Allowance;
-use crate::upstream::Upstream;
 
 /// The machine's configuration. `Config::new` gives the values of the wake design; every field may be changed.
 #[derive(Clone, Debug)]
@@ -87,6 +86,38 @@ impl TrustedPeer {
             (IpAddr::V6(ours), IpAddr::V6(theirs)) => agree(&ours.octets(), &theirs.octets()),
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
+    }
+}
+
+/// A server, or several that stand in for each other, which registers and routes for some domains.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Upstream {
+    /// Its domains, lower case; none of them is one of ours.
+    pub domains: Vec<String>,
+    /// Where it is, the one we like best first.
+    pub next_hops: Vec<NextHop>,
+    /// From where else it may send to us: a PBX over TCP or TLS opens connections of its own.
+    pub networks: Vec<TrustedPeer>,
+    /// Seconds that are asked for at least for a phone that can be woken. What the upstream grants is what counts.
+    pub expires: u32,
+    /// Seconds that the gateway asks for when it registers an account itself.
+    pub line_expires: u32,
+}
+
+/// One address of an upstream. Names are resolved by whoever opens the connection.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct NextHop {
+    /// UDP, TCP or TLS.
+    pub transport: Transport,
+    /// A name or an address; under TLS the certificate must carry it.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl core::fmt::Display for NextHop {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "sip:{}:{};transport={}", self.host, self.port, self.transport.uri_parameter())
     }
 }
 

@@ -6,11 +6,11 @@ use wakeline_push::{
 };
 use wakeline_sip_message::{Message, Name, NameAddr, Uri};
 
-use crate::account::AorId;
-use crate::binding::{Binding, BindingId, Wakeable};
+use crate::binding::{Binding, Wakeable};
 use crate::config::PushServices;
 use crate::machine::Registrar;
-use crate::register::Refused;
+use crate::number::{AorId, BindingId, Device};
+use crate::refused::Refused;
 
 /// What one Contact asks for.
 pub(crate) struct Wanted<'a> {
@@ -30,6 +30,16 @@ pub(crate) struct Wanted<'a> {
     pub(crate) push: ContactPush,
     /// The header parameters that are kept and shown.
     pub(crate) params: String,
+}
+
+/// A Contact whose wish was granted.
+pub(crate) struct Granted {
+    pub(crate) binding: BindingId,
+    pub(crate) device: Device,
+    /// Whether it is to be woken by us.
+    pub(crate) push: bool,
+    /// What it asked of push: nothing, any service, or one.
+    pub(crate) query: Option<Option<Provider>>,
 }
 
 /// Whether outbound is in use for a REGISTER (RFC 5626 §6).

@@ -9,15 +9,8 @@ use wakeline_push::WakeId;
 use wakeline_sip_message::{Message, Method};
 use wakeline_sip_transaction::{ClientKey, ServerKey};
 
-use crate::account::AorId;
-use crate::binding::{BindingId, Device};
 use crate::config::Timers;
-use crate::output::PushKey;
-use crate::upstream::UpstreamId;
-
-/// The number of a request in progress.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct ContextId(pub(crate) u64);
+use crate::number::{AorId, BindingId, Device, PushKey, UpstreamId};
 
 /// What kind of request it is: that decides how long it may be held and what an error may destroy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,6 +135,15 @@ pub(crate) enum Waking {
     Over,
 }
 
+/// Why a branch that was sent is without a connection now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lost {
+    /// The flow broke.
+    Flow,
+    /// Nothing came back, or the device's edge says that it cannot reach it (408, 430).
+    Silence,
+}
+
 /// One device of the request.
 #[derive(Clone, Debug)]
 pub(crate) struct Branch {
@@ -159,6 +161,19 @@ pub(crate) struct Branch {
 }
 
 impl Branch {
+    /// A branch that nothing was done for yet.
+    pub(crate) fn new(device: Device, binding: Option<BindingId>) -> Branch {
+        Branch {
+            device,
+            binding,
+            step: Step::Ended(0),
+            waking: Waking::No,
+            failed: SmallVec::new(),
+            sent: 0,
+            earlier: None,
+        }
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         match self.step {
             Step::Held { .. } | Step::Sent { .. } => false,

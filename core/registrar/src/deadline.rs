@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use wakeline_clock::Time;
 
-use crate::account::AorId;
-use crate::binding::BindingId;
-use crate::context::ContextId;
-use crate::upstream::HopId;
+use crate::number::{AorId, BindingId, ContextId, HopId};
 
 /// What a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use wakeline_clock::Time;
 use wakeline_flow::{FlowId, FlowInfo};
 
-use crate::binding::BindingId;
 use crate::keyed::{Keyed, Table};
+use crate::number::BindingId;
 
 /// What is known of how alive a binding's connection is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

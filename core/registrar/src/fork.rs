@@ -7,17 +7,16 @@ use wakeline_push::{WakeId, WakeState};
 use wakeline_sip_message::{Builder, Message, Method, Name, Refusal, Role, Understands};
 use wakeline_sip_transaction::{ServerKey, TransactionError};
 
-use crate::account::AorId;
 use crate::admit::Admitted;
-use crate::binding::{Binding, BindingId, Device};
-use crate::context::{Branch, Context, ContextId, Heard, Kind, Phase, Step, Waking};
+use crate::binding::Binding;
+use crate::context::{Branch, Context, Heard, Kind, Phase, Step, Waking};
 use crate::flow::Liveness;
 use crate::forward::{Leg as Written, towards_device, within_dialog};
 use crate::machine::{Mode, Registrar};
-use crate::register::Refused;
-use crate::route::{Destination, Party, Way};
+use crate::number::{AorId, BindingId, ContextId, Device};
+use crate::refused::Refused;
+use crate::route::{Destination, Party, Towards, Way};
 use crate::trace::Leg;
-use crate::upstream::Towards;
 
 /// How often one branch may be sent: a device that changes networks all the time ends somewhere.
 const MOST_SENT: u8 = 6;
@@ -100,7 +99,7 @@ impl Registrar {
             Destination::Party(Party::Flow(target)) => {
                 let device = Device(target.0);
                 let mut context = self.context(now, key, request, flow, &way, kind, &admitted, None);
-                context.branches.push(branch(device, None));
+                context.branches.push(Branch::new(device, None));
                 self.start(now, context, &admitted, &[Liveness::Unproven(target)])
             }
             Destination::Party(Party::Binding(id)) => {
@@ -110,7 +109,7 @@ impl Registrar {
                 let (aor, device) = (binding.aor, binding.device());
                 let liveness = self.flows.liveness(now, binding.flow);
                 let mut context = self.context(now, key, request, flow, &way, kind, &admitted, Some(aor));
-                context.branches.push(branch(device, Some(id)));
+                context.branches.push(Branch::new(device, Some(id)));
                 self.start(now, context, &admitted, &[liveness])
             }
             Destination::Party(Party::Upstream(name, ahead)) => {
@@ -212,7 +211,8 @@ impl Registrar {
             None => {}
         }
         let liveness: SmallVec<[Liveness; 2]> = candidates.iter().map(|found| found.liveness).collect();
-        context.branches = candidates.iter().map(|found| branch(found.device, Some(found.binding))).collect();
+        context.branches =
+            candidates.iter().map(|found| Branch::new(found.device, Some(found.binding))).collect();
         self.start(now, context, admitted, &liveness)
     }
 
@@ -432,7 +432,7 @@ impl Registrar {
             upstream: None,
             line: None,
             ahead: 0,
-            branches: SmallVec::from_elem(branch(device, Some(binding)), 1),
+            branches: SmallVec::from_elem(Branch::new(device, Some(binding)), 1),
             superseded: SmallVec::new(),
             best: None,
             started: now,
@@ -454,18 +454,6 @@ impl Registrar {
             let _ = self.transactions.cancel(now, client, &extra);
         }
         self.put_back(now, id, context);
-    }
-}
-
-pub(crate) fn branch(device: Device, binding: Option<BindingId>) -> Branch {
-    Branch {
-        device,
-        binding,
-        step: Step::Ended(0),
-        waking: Waking::No,
-        failed: SmallVec::new(),
-        sent: 0,
-        earlier: None,
     }
 }
 

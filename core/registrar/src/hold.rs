@@ -7,27 +7,17 @@ use wakeline_flow::FlowId;
 use wakeline_push::{WakeId, WakeState};
 use wakeline_sip_message::Name;
 
-use crate::account::AorId;
-use crate::answer::Granted;
-use crate::binding::{BindingId, Client, Device, Wakeable};
+use crate::binding::{Client, Wakeable};
 use crate::config::LateForeignDevice;
-use crate::contact::push_parameters;
-use crate::context::{Branch, Context, ContextId, Heard, Kind, Phase, Step, Waking};
+use crate::contact::{Granted, push_parameters};
+use crate::context::{Branch, Context, Heard, Kind, Lost, Phase, Step, Waking};
 use crate::machine::{PushFor, Registrar};
-use crate::output::{Caller, Output, Persist, PushKey, PushPurpose, PushRequest, PushResult, StoredWake};
+use crate::number::{AorId, BindingId, ContextId, Device, PushKey};
+use crate::output::{Caller, Output, Persist, PushPurpose, PushRequest, PushResult, StoredWake};
 use crate::trace::Leg;
 
 /// More attempts than any schedule has: no repetition.
 const NO_REPETITION: u8 = 100;
-
-/// Why a branch that was sent is without a connection now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Lost {
-    /// The flow broke.
-    Flow,
-    /// Nothing came back, or the device's edge says that it cannot reach it (408, 430).
-    Silence,
-}
 
 impl Registrar {
     /// Whether a branch's device can be woken for this kind of request. A VoIP push rings, so it is for calls only.

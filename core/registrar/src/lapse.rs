@@ -7,13 +7,14 @@ use wakeline_clock::Time;
 use wakeline_push::WakeState;
 use wakeline_sip_message::{NameAddr, Params, Uri};
 
-use crate::account::{Account, AorId, Credential};
-use crate::binding::{Binding, BindingId, BindingText, Client, Wakeable};
+use crate::account::{Account, Credential};
+use crate::binding::{Binding, BindingText, Client, Wakeable};
 use crate::contact::{push_parameters, serves, wakeable_by};
 use crate::deadline::Due;
 use crate::machine::{PushFor, Registrar};
+use crate::number::{AorId, BindingId, PushKey};
 use crate::outcome::{By, Ended};
-use crate::output::{Loaded, PushKey, PushPurpose, StoredBinding, StoredWake};
+use crate::output::{Loaded, PushPurpose, StoredBinding, StoredWake};
 
 /// Before the end, for a phone that has not refreshed by then (RFC 8599 §5.5 asks for at least this much).
 const LAST_CHANCE: Duration = Duration::from_secs(120);

@@ -17,6 +17,7 @@ mod bindings;
 mod config;
 mod contact;
 mod context;
+mod copies;
 mod deadline;
 mod flow;
 mod fork;
@@ -25,31 +26,33 @@ mod hold;
 mod keyed;
 mod lapse;
 mod machine;
+mod number;
 mod outcome;
 mod output;
 mod quota;
+mod refused;
 mod register;
 mod respond;
 mod room;
 mod route;
 mod seal;
 mod trace;
+mod uplink;
 mod upstream;
 mod view;
 
 pub use account::{Account, Credential, UpstreamCredential};
-pub use binding::BindingId;
 pub use config::{
-    Config, Expiry, LateForeignDevice, Limits, PublicAddress, PushServices, Timers, TrustedPeer,
+    Config, Expiry, LateForeignDevice, Limits, NextHop, PublicAddress, PushServices, Timers, TrustedPeer,
+    Upstream,
 };
 pub use machine::{BindingView, Registrar};
+pub use number::{BindingId, HopId, PushKey};
 pub use output::{
-    Caller, Gauges, Loaded, Output, Persist, PushKey, PushPurpose, PushRequest, PushResult, StoredBinding,
-    StoredWake,
+    Caller, Gauges, Loaded, Output, Persist, PushPurpose, PushRequest, PushResult, StoredBinding, StoredWake,
 };
 pub use quota::{Allowance, Left};
 pub use trace::{Leg, Trace};
-pub use upstream::{HopId, NextHop, Upstream};
 pub use view::AorView;
 
 /// The header field of a 200 to a REGISTER that names settings to be fetched again, or withdrawn: `grant=serial`,

@@ -12,22 +12,21 @@ use wakeline_sip_auth::{Authenticator, ReplayMemory};
 use wakeline_sip_message::{Message, Method, Name, Refusal};
 use wakeline_sip_transaction::{ClientKey, Config as TransactionConfig, Event, ServerKey, Transactions};
 
-use crate::account::{Account, Accounts, AorId};
-use crate::answer::Answers;
-use crate::binding::BindingId;
+use crate::account::{Account, Accounts};
 use crate::bindings::Bindings;
 use crate::config::Config;
-use crate::context::{Context, ContextId, Step};
+use crate::context::{Context, Lost, Step};
+use crate::copies::Answers;
 use crate::deadline::{Deadlines, Due};
 use crate::flow::Flows;
-use crate::hold::Lost;
 use crate::keyed::Keyed;
+use crate::number::{AorId, BindingId, ContextId, PushKey};
 use crate::outcome::Outcomes;
-use crate::output::{Gauges, Loaded, Output, PushKey, PushResult};
+use crate::output::{Gauges, Loaded, Output, PushResult};
 use crate::quota::{Guard, Quota};
 use crate::seal::Seal;
 use crate::trace::{Leg, Trace};
-use crate::upstream::Upstreams;
+use crate::uplink::Upstreams;
 
 /// Whether requests are held at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

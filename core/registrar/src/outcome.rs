@@ -11,8 +11,7 @@ use wakeline_clock::Time;
 use wakeline_push::{WakeId, WakeState};
 use wakeline_sip_message::Message;
 
-use crate::account::AorId;
-use crate::binding::Device;
+use crate::number::{AorId, Device};
 
 /// How a call ended for those who were still waking up.
 pub(crate) struct Ended {

@@ -8,9 +8,9 @@ use wakeline_flow::{FlowId, Transmit};
 use wakeline_push::{PushParameters, WakeId, WakeState};
 
 use crate::account::Account;
-use crate::binding::BindingId;
+use crate::config::NextHop;
+use crate::number::{BindingId, HopId, PushKey};
 use crate::trace::Trace;
-use crate::upstream::{HopId, NextHop};
 
 /// One thing to do. Outputs are done in the order in which they are polled: a 200 to a REGISTER and the INVITE right
 /// behind it leave in one flight.
@@ -32,10 +32,6 @@ pub enum Output {
     /// For logs and metrics.
     Trace(Trace),
 }
-
-/// The name of one push request.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct PushKey(pub u64);
 
 /// One push to one device.
 #[derive(Clone, Debug)]

@@ -11,44 +11,15 @@ use wakeline_flow::FlowInfo;
 use wakeline_push::{ContactPush, WAKE_ID_HEADER, WakeId};
 use wakeline_sip_message::{Contacts, Message, Name, Refusal, Role, Understands};
 
-use crate::account::AorId;
 use crate::admit::Proof;
-use crate::answer::Granted;
-use crate::binding::{Binding, BindingId, BindingText, Client, Device, Wakeable};
-use crate::contact::Wanted;
+use crate::binding::{Binding, BindingText, Client, Wakeable};
+use crate::contact::{Granted, Wanted};
 use crate::deadline::Due;
 use crate::machine::Registrar;
+use crate::number::{AorId, BindingId, Device};
 use crate::output::{Output, Persist, StoredBinding};
+use crate::refused::Refused;
 use crate::trace::Leg;
-
-/// A REGISTER, or another request, that is refused.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Refused {
-    pub(crate) code: u16,
-    pub(crate) headers: Vec<(Name, String)>,
-}
-
-impl Refused {
-    pub(crate) fn code(code: u16) -> Refused {
-        Refused { code, headers: Vec::new() }
-    }
-
-    /// 423 (RFC 3261 §21.4.17).
-    pub(crate) fn brief(min: u32) -> Refused {
-        Refused { code: 423, headers: vec![(Name::MinExpires, min.to_string())] }
-    }
-
-    /// A table is full.
-    pub(crate) fn busy() -> Refused {
-        Refused::later(Duration::from_secs(10))
-    }
-
-    /// 503 with Retry-After.
-    pub(crate) fn later(wait: Duration) -> Refused {
-        let seconds = wait.as_millis().div_ceil(1000).max(1);
-        Refused { code: 503, headers: vec![(Name::RetryAfter, seconds.to_string())] }
-    }
-}
 
 /// What we understand in a REGISTER.
 const UNDERSTANDS: Understands<'static> =

@@ -6,12 +6,12 @@ use wakeline_push::WakeState;
 use wakeline_sip_message::{Message, Name};
 use wakeline_sip_transaction::{ClientKey, Key, ServerKey};
 
-use crate::binding::{Client, Device};
-use crate::context::{Branch, Context, ContextId, Heard, Kind, Phase, Step, Waking};
+use crate::binding::Client;
+use crate::context::{Branch, Context, Heard, Kind, Lost, Phase, Step, Waking};
 use crate::deadline::Due;
 use crate::forward::towards_caller;
-use crate::hold::Lost;
 use crate::machine::Registrar;
+use crate::number::{ContextId, Device};
 use crate::outcome::{By, Ended};
 use crate::output::{Output, Persist};
 use crate::trace::Leg;

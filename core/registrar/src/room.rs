@@ -7,12 +7,12 @@
 use smallvec::SmallVec;
 use wakeline_clock::Time;
 
-use crate::account::AorId;
-use crate::binding::{Binding, BindingId};
+use crate::binding::Binding;
 use crate::contact::Wanted;
 use crate::flow::Flow;
 use crate::machine::Registrar;
-use crate::register::Refused;
+use crate::number::{AorId, BindingId};
+use crate::refused::Refused;
 use crate::trace::Leg;
 
 /// What speaks for a binding, the least first.

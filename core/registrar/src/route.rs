@@ -6,11 +6,9 @@ use wakeline_flow::{FlowId, FlowInfo, Transport};
 use wakeline_sip_message::{Host, Message, NameAddr, Uri};
 use wakeline_sip_transaction::SentBy;
 
-use crate::account::AorId;
-use crate::binding::BindingId;
 use crate::machine::Registrar;
+use crate::number::{AorId, BindingId, HopName, UpstreamId};
 use crate::seal::Purpose;
-use crate::upstream::{HopName, UpstreamId};
 
 /// One end of a dialog that was recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +52,15 @@ pub(crate) enum Destination {
     Us,
     /// Nowhere, with this code.
     Nowhere(u16),
+}
+
+/// Which of an upstream's next hops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Towards {
+    /// The first that is up.
+    Any(UpstreamId),
+    /// The one that a dialog goes through, and how far its CSeq is ahead.
+    Hop(HopName, u8),
 }
 
 /// The way of a request.

@@ -6,9 +6,7 @@ use wakeline_clock::Time;
 use wakeline_flow::FlowId;
 use wakeline_push::WakeId;
 
-use crate::binding::BindingId;
-use crate::output::PushKey;
-use crate::upstream::HopId;
+use crate::number::{BindingId, HopId, PushKey};
 
 /// Something that happened, and when.
 #[derive(Clone, PartialEq, Eq, Debug)]

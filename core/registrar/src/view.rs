@@ -3,8 +3,8 @@
 
 use wakeline_clock::Time;
 
-use crate::account::AorId;
 use crate::machine::{BindingView, Registrar};
+use crate::number::AorId;
 use crate::quota::Left;
 
 /// One address of record.

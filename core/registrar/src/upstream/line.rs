@@ -9,18 +9,19 @@ use core::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wakeline_clock::Time;
-use wakeline_flow::FlowId;
 use wakeline_sip_auth::{Asker, Credentials, Session};
 use wakeline_sip_message::{Builder, Message, Method, Name};
 use wakeline_sip_transaction::{ClientKey, Key};
 
-use super::{PATIENCE, UpstreamId};
-use crate::account::{AorId, UpstreamCredential};
+use super::PATIENCE;
+use crate::account::UpstreamCredential;
+use crate::context::Lost;
 use crate::deadline::Due;
-use crate::hold::Lost;
 use crate::machine::Registrar;
+use crate::number::{AorId, UpstreamId};
 use crate::seal::Purpose;
 use crate::trace::Leg;
+use crate::uplink::{Line, LineStanding, Outage, Wish};
 
 /// The longest wait after failures; the first is five seconds.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -31,51 +32,6 @@ const REFUSED_WAIT: Duration = Duration::from_secs(1800);
 const MOST_CHALLENGES: u8 = 3;
 /// Starting together, lines are spread: this long for each that is there.
 const SPREAD_MILLIS: u64 = 5;
-
-/// What a line wants of its upstream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Wish {
-    /// To be bound: a phone is bound here.
-    Bound,
-    /// Not to be bound.
-    Gone,
-}
-
-/// Whether a next hop was away for a while before it could be sent to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outage {
-    /// It was not.
-    None,
-    /// It was, and is no more.
-    Over,
-}
-
-/// How a line stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Standing {
-    /// Neither bound nor asking.
-    Idle,
-    /// A REGISTER is on its way.
-    Asking { client: ClientKey, hop: FlowId, wish: Wish, challenges: u8, silent_at: Time },
-    /// Bound; refreshed then.
-    Bound { refresh: Time },
-    /// It did not work; tried again then.
-    Waiting { until: Time },
-}
-
-/// One registration of ours.
-pub(crate) struct Line {
-    pub(crate) upstream: UpstreamId,
-    credentials: Credentials,
-    session: Session,
-    call_id: String,
-    tag: String,
-    cseq: u32,
-    expires: u32,
-    standing: Standing,
-    failures: u8,
-    armed: Time,
-}
 
 /// What a line's Contact stands for, the same after a restart.
 pub(crate) fn line_name(aor: &str) -> u64 {
@@ -108,7 +64,7 @@ impl Registrar {
                     tag: self.entropy.token(10),
                     cseq: 0,
                     expires,
-                    standing: Standing::Idle,
+                    standing: LineStanding::Idle,
                     failures: 0,
                     armed: Time::NEVER,
                 };
@@ -134,7 +90,7 @@ impl Registrar {
     pub(crate) fn remove_line(&mut self, aor: AorId) {
         let Some(mut line) = self.upstreams.lines.remove(&aor) else { return };
         self.deadlines.rearm(&mut line.armed, Time::NEVER, Due::Line(aor));
-        if let Standing::Asking { client, .. } = line.standing {
+        if let LineStanding::Asking { client, .. } = line.standing {
             self.upstreams.asking.remove(&client);
             self.transactions.abandon(Key::Client(client));
         }
@@ -152,9 +108,13 @@ impl Registrar {
             }
             let soon = now + self.entropy.between(Duration::ZERO, span);
             line.standing = match (line.standing, outage) {
-                (Standing::Idle | Standing::Waiting { .. }, _) => Standing::Waiting { until: soon },
-                (Standing::Bound { refresh }, Outage::Over) => Standing::Bound { refresh: refresh.min(soon) },
-                (Standing::Asking { .. } | Standing::Bound { .. }, _) => continue,
+                (LineStanding::Idle | LineStanding::Waiting { .. }, _) => {
+                    LineStanding::Waiting { until: soon }
+                }
+                (LineStanding::Bound { refresh }, Outage::Over) => {
+                    LineStanding::Bound { refresh: refresh.min(soon) }
+                }
+                (LineStanding::Asking { .. } | LineStanding::Bound { .. }, _) => continue,
             };
             self.deadlines.rearm(&mut line.armed, soon, Due::Line(*aor));
         }
@@ -170,15 +130,15 @@ impl Registrar {
         let wish = self.line_wish(aor);
         let Some(line) = self.upstreams.lines.get_mut(&aor) else { return };
         let act = match (line.standing, wish) {
-            (Standing::Idle, Wish::Bound) | (Standing::Bound { .. }, Wish::Gone) => true,
-            (Standing::Idle, Wish::Gone) => false,
-            (Standing::Bound { refresh }, Wish::Bound) => refresh <= now,
-            (Standing::Waiting { .. }, Wish::Gone) => {
-                line.standing = Standing::Idle;
+            (LineStanding::Idle, Wish::Bound) | (LineStanding::Bound { .. }, Wish::Gone) => true,
+            (LineStanding::Idle, Wish::Gone) => false,
+            (LineStanding::Bound { refresh }, Wish::Bound) => refresh <= now,
+            (LineStanding::Waiting { .. }, Wish::Gone) => {
+                line.standing = LineStanding::Idle;
                 false
             }
-            (Standing::Waiting { until }, Wish::Bound) => until <= now,
-            (Standing::Asking { silent_at, client, .. }, _) => {
+            (LineStanding::Waiting { until }, Wish::Bound) => until <= now,
+            (LineStanding::Asking { silent_at, client, .. }, _) => {
                 if silent_at <= now {
                     self.transactions.abandon(Key::Client(client));
                     self.line_lost(now, client, Lost::Silence);
@@ -197,10 +157,10 @@ impl Registrar {
     fn arm_line(&mut self, aor: AorId) {
         let Some(line) = self.upstreams.lines.get_mut(&aor) else { return };
         let next = match line.standing {
-            Standing::Idle => Time::NEVER,
-            Standing::Asking { silent_at, .. } => silent_at,
-            Standing::Bound { refresh } => refresh,
-            Standing::Waiting { until } => until,
+            LineStanding::Idle => Time::NEVER,
+            LineStanding::Asking { silent_at, .. } => silent_at,
+            LineStanding::Bound { refresh } => refresh,
+            LineStanding::Waiting { until } => until,
         };
         self.deadlines.rearm(&mut line.armed, next, Due::Line(aor));
     }
@@ -246,7 +206,7 @@ impl Registrar {
         self.upstreams.asking.insert(client, aor);
         if let Some(line) = self.upstreams.lines.get_mut(&aor) {
             let silent_at = now + PATIENCE;
-            line.standing = Standing::Asking { client, hop: hop.id, wish, challenges, silent_at };
+            line.standing = LineStanding::Asking { client, hop: hop.id, wish, challenges, silent_at };
         }
         self.arm_line(aor);
     }
@@ -257,8 +217,8 @@ impl Registrar {
         let after = FIRST_WAIT * (1 << u32::from(line.failures.min(6)));
         line.failures = line.failures.saturating_add(1);
         line.standing = match wish {
-            Wish::Bound => Standing::Waiting { until: now + wait.unwrap_or(after.min(LONGEST_WAIT)) },
-            Wish::Gone => Standing::Idle,
+            Wish::Bound => LineStanding::Waiting { until: now + wait.unwrap_or(after.min(LONGEST_WAIT)) },
+            Wish::Gone => LineStanding::Idle,
         };
         self.arm_line(aor);
     }
@@ -268,7 +228,8 @@ impl Registrar {
         let Some(aor) = self.upstreams.asking.get(&client).copied() else { return false };
         let status = response.status().unwrap_or(0);
         let Some(line) = self.upstreams.lines.get_mut(&aor) else { return true };
-        let Standing::Asking { wish, hop, challenges, client: asked, silent_at: _ } = line.standing else {
+        let LineStanding::Asking { wish, hop, challenges, client: asked, silent_at: _ } = line.standing
+        else {
             return true;
         };
         if asked != client {
@@ -276,7 +237,7 @@ impl Registrar {
         }
         if status < 200 {
             // It is there and works on it; the transaction's own timer ends the wait.
-            line.standing = Standing::Asking { client, hop, wish, challenges, silent_at: Time::NEVER };
+            line.standing = LineStanding::Asking { client, hop, wish, challenges, silent_at: Time::NEVER };
             self.arm_line(aor);
             return true;
         }
@@ -339,11 +300,11 @@ impl Registrar {
         let Some(line) = self.upstreams.lines.get_mut(&aor) else { return };
         line.failures = 0;
         line.standing = match wish {
-            Wish::Gone => Standing::Idle,
+            Wish::Gone => LineStanding::Idle,
             // Four fifths of it, and not less than ten seconds: an upstream that grants nothing is not asked in a circle.
             Wish::Bound => {
                 let lifetime = Duration::from_secs(u64::from(granted));
-                Standing::Bound { refresh: now + (lifetime * 4 / 5).max(Duration::from_secs(10)) }
+                LineStanding::Bound { refresh: now + (lifetime * 4 / 5).max(Duration::from_secs(10)) }
             }
         };
         match wish {
@@ -358,7 +319,7 @@ impl Registrar {
     pub(crate) fn line_lost(&mut self, now: Time, client: ClientKey, lost: Lost) -> bool {
         let Some(aor) = self.upstreams.asking.remove(&client) else { return false };
         let Some(line) = self.upstreams.lines.get(&aor) else { return true };
-        let Standing::Asking { wish, hop, client: asked, .. } = line.standing else { return true };
+        let LineStanding::Asking { wish, hop, client: asked, .. } = line.standing else { return true };
         if asked != client {
             return true;
         }

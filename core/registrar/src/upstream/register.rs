@@ -11,38 +11,18 @@ use wakeline_push::{WAKE_ID_HEADER, X_MPUSH_HEADER};
 use wakeline_sip_message::{Contacts, Message, Name, NameAddr};
 use wakeline_sip_transaction::{ClientKey, Key, ServerKey};
 
-use super::{PATIENCE, UpstreamId};
-use crate::account::{Account, AorId, Credential};
-use crate::answer::Granted;
-use crate::binding::BindingId;
+use super::PATIENCE;
+use crate::account::{Account, Credential};
+use crate::contact::Granted;
+use crate::context::Lost;
 use crate::deadline::Due;
 use crate::forward::towards_caller;
-use crate::hold::Lost;
 use crate::machine::Registrar;
-use crate::register::Refused;
+use crate::number::{AorId, BindingId, UpstreamId};
+use crate::refused::Refused;
 use crate::seal::Purpose;
 use crate::trace::Leg;
-
-/// One REGISTER that waits for its upstream.
-pub(crate) struct Registering {
-    server: ServerKey,
-    flow: FlowInfo,
-    request: Message,
-    upstream: UpstreamId,
-    hop: FlowInfo,
-    /// The next hops that did not answer.
-    tried: SmallVec<[wakeline_flow::FlowId; 2]>,
-    /// The binding of each Contact, known or to be made.
-    bindings: SmallVec<[BindingId; 1]>,
-    heard: Heard,
-}
-
-/// Whether the upstream has said anything.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Heard {
-    Nothing,
-    Trying,
-}
+use crate::uplink::{Heard, Registering};
 
 impl Registrar {
     /// Whether a REGISTER is for an upstream, and for which.

@@ -6,17 +6,14 @@ use wakeline_flow::{FlowId, FlowInfo};
 use wakeline_sip_message::{BuildError, Message, Method, Name, Uri};
 use wakeline_sip_transaction::ServerKey;
 
-use super::{HopName, UpstreamId};
 use crate::admit::Admitted;
-use crate::binding::{BindingId, Device};
-use crate::context::{Context, ContextId, Kind, Phase, Step, Waking};
+use crate::context::{Branch, Context, Kind, Lost, Phase, Step, Waking};
 use crate::flow::Liveness;
-use crate::fork::branch;
 use crate::forward::ahead_by;
-use crate::hold::Lost;
 use crate::machine::Registrar;
-use crate::register::Refused;
-use crate::route::{Destination, Way};
+use crate::number::{BindingId, ContextId, Device, UpstreamId};
+use crate::refused::Refused;
+use crate::route::{Destination, Towards, Way};
 use crate::seal::Purpose;
 use crate::trace::Leg;
 
@@ -110,7 +107,7 @@ impl Registrar {
         context.ahead = ahead;
         let caller = context.caller_binding.and_then(|id| self.bindings.get(id)).map(|binding| binding.aor);
         context.line = caller.filter(|aor| self.line_of(*aor) == Some(upstream));
-        context.branches.push(branch(Device(hop.id.0), None));
+        context.branches.push(Branch::new(Device(hop.id.0), None));
         self.start(now, context, admitted, &[Liveness::Proven(hop.id)])
     }
 
@@ -212,15 +209,6 @@ impl Registrar {
             branch.failed.pop();
         }
     }
-}
-
-/// Which of an upstream's next hops.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Towards {
-    /// The first that is up.
-    Any(UpstreamId),
-    /// The one that a dialog goes through, and how far its CSeq is ahead.
-    Hop(HopName, u8),
 }
 
 /// A request as it leaves for an upstream: what a phone says of its own identity is not passed on (RFC 3325 §5), and
