@@ -236,9 +236,13 @@ pub fn meaning(name: &str) -> Option<&'static str> {
         .map(|(_, text)| text)
 }
 
+/// Longest name that a near one is looked for.
+const LONGEST: usize = 48;
+/// Cells of a row: the longest known name that can be near it, and one.
+const CELLS: usize = LONGEST + 4 + 1;
+
 /// The known name that is written most like this one; none if all are too far.
 pub fn nearest(name: &str) -> Option<&'static str> {
-    const LONGEST: usize = 48;
     if name.is_empty() || name.len() > LONGEST {
         return None;
     }
@@ -247,27 +251,38 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     parameters()
         .flat_map(|parameter| core::iter::once(parameter.name).chain(parameter.aliases()))
         .filter(|known| known.len().abs_diff(wanted.len()) <= furthest)
-        .map(|known| (distance(wanted.as_bytes(), known.as_bytes()), known))
-        .filter(|(distance, _)| *distance <= furthest)
+        .filter_map(|known| Some((distance(wanted.as_bytes(), known.as_bytes(), furthest)?, known)))
         .min()
         .map(|(_, known)| known)
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other.
-fn distance(a: &[u8], b: &[u8]) -> usize {
-    let (mut before, mut last): (Vec<usize>, Vec<usize>) = (vec![0; b.len() + 1], (0..=b.len()).collect());
+/// Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other; none when they are
+/// more than `furthest`. Most words are left after their first letters and nothing is allocated: a file may have many
+/// names that nobody knows.
+fn distance(a: &[u8], b: &[u8], furthest: usize) -> Option<usize> {
+    if b.len() >= CELLS {
+        return None;
+    }
+    let mut before = [0; CELLS];
+    let mut last: [usize; CELLS] = core::array::from_fn(|cell| cell);
     for (i, &from) in a.iter().enumerate() {
-        let mut row = vec![i + 1; b.len() + 1];
+        let mut row = [i + 1; CELLS];
+        let mut least = i + 1;
         for (j, to) in b.iter().map(u8::to_ascii_lowercase).enumerate() {
             let mut best = (last[j] + usize::from(from != to)).min(last[j + 1] + 1).min(row[j] + 1);
             if i > 0 && j > 0 && from == b[j - 1].to_ascii_lowercase() && a[i - 1] == to {
                 best = best.min(before[j - 1] + 1);
             }
             row[j + 1] = best;
+            least = least.min(best);
+        }
+        // A swap reaches back two rows, and costs one: neither row leads back below.
+        if least > furthest && last[..=b.len()].iter().all(|cell| *cell >= furthest) {
+            return None;
         }
         before = core::mem::replace(&mut last, row);
     }
-    last[b.len()]
+    Some(last[b.len()]).filter(|distance| *distance <= furthest)
 }
 
 #[cfg(test)]
@@ -310,6 +325,25 @@ mod tests {
         }
         assert_eq!(parameter("ServerAddress").map(|found| found.name), Some("serveraddress"));
         assert_eq!(parameter("bundlepolicy").map(|found| found.name), Some("bundlePolicy"));
+    }
+
+    #[test]
+    fn leaving_a_word_early_changes_no_distance() {
+        let names: Vec<&str> = parameters().map(|parameter| parameter.name).collect();
+        for (at, name) in names.iter().enumerate().step_by(3) {
+            // With two letters swapped, which is what reaches back two rows.
+            let mut wrong = name.as_bytes().to_vec();
+            if at % 2 == 0 && wrong.len() > 3 {
+                wrong.swap(1, 2);
+            }
+            for other in names.iter().step_by(2) {
+                let whole = distance(&wrong, other.as_bytes(), usize::MAX).unwrap();
+                for furthest in 1..=4 {
+                    let told = distance(&wrong, other.as_bytes(), furthest);
+                    assert_eq!(told, Some(whole).filter(|whole| *whole <= furthest), "{name} {other}");
+                }
+            }
+        }
     }
 
     #[test]
