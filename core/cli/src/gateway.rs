@@ -66,13 +66,15 @@ fn serve(flags: &GatewayFlags) -> Result<Exit, Failure> {
     }
     crate::log::start(None, std::io::stderr());
     let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
-    let config = match &flags.config {
-        Some(path) => Config::from_file(path).map_err(|error| usage(&error))?,
-        None => to_try()?,
+    let config = match (&flags.config, &flags.seal) {
+        // What is being sealed is still missing from the file.
+        (Some(path), Some(account)) => {
+            return seal(&Config::from_file(path).map_err(|error| usage(&error))?, account);
+        }
+        (Some(path), None) => Config::sound_from_file(path).map_err(|error| usage(&error))?,
+        (None, Some(account)) => return seal(&Config::default(), account),
+        (None, None) => to_try()?,
     };
-    if let Some(account) = &flags.seal {
-        return seal(&config, account);
-    }
     let handle = Gateway::start(config).map_err(|error| not_started(&error))?;
     for (transport, address) in handle.bound() {
         println!("listening on {} {address}", transport.via_token().to_ascii_lowercase());

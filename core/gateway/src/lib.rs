@@ -23,7 +23,6 @@ mod server;
 mod stats;
 pub mod store;
 mod strangers;
-mod upstream;
 pub mod vault;
 mod wakes;
 mod web;

@@ -28,6 +28,11 @@ pub(crate) enum Refused {
 }
 
 impl Access {
+    /// For who shows this token; without one, for whoever is on this machine.
+    pub(crate) fn by(token: Option<Secret>) -> Access {
+        token.map_or(Access::ThisMachine, Access::Token)
+    }
+
     /// Looks at a request's header.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Refused> {
         match self {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use wakeline_secret::Secret;
 use wakeline_settings::{Settings, Source, parameter};
 
-use crate::config::ConfigError;
+use super::ConfigError;
 
 /// Provisioning.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -101,7 +101,7 @@ impl Provision {
 
     /// Looks for what cannot work.
     pub(crate) fn check(&self, stored: bool) -> Result<(), ConfigError> {
-        let wrong = |key, why: &str| Err(ConfigError::Value { key, why: why.to_owned() });
+        let wrong = |key, why: &str| Err(ConfigError::value(key, why));
         if !self.is_on() {
             return Ok(());
         }
@@ -180,7 +180,7 @@ impl Provision {
 
 /// What anybody may read: known parameters with good values, and none of them a secret.
 fn check_open(key: &'static str, parameters: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-    let wrong = |why: String| ConfigError::Value { key, why };
+    let wrong = |why: String| ConfigError::value(key, why);
     let mut settings = Settings::new();
     for (name, value) in parameters {
         if parameter(name).is_some_and(|known| known.is_secret()) {

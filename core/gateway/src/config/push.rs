@@ -1,13 +1,18 @@
 //! The part of the operator's file that is about push services.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use wakeline_push::Provider;
 use wakeline_registrar::PushServices;
 use wakeline_secret::Secret;
 
-use super::Trust;
+/// Google's service.
+pub(crate) const FCM: &str = "https://fcm.googleapis.com";
+/// Apple's.
+pub(crate) const APNS: &str = "https://api.push.apple.com";
+/// Apple's for development.
+pub(crate) const APNS_SANDBOX: &str = "https://api.sandbox.push.apple.com";
 
 /// Push services.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -117,7 +122,7 @@ impl Default for Fcm {
     fn default() -> Fcm {
         Fcm {
             service_accounts: Vec::new(),
-            endpoint: super::fcm::ENDPOINT.to_owned(),
+            endpoint: FCM.to_owned(),
             ca_file: PathBuf::new(),
             package: String::new(),
             concurrency: 512,
@@ -133,8 +138,8 @@ impl Default for Apns {
             key_file: PathBuf::new(),
             topic: String::new(),
             sandbox: false,
-            endpoint: super::apns::ENDPOINT.to_owned(),
-            sandbox_endpoint: super::apns::SANDBOX.to_owned(),
+            endpoint: APNS.to_owned(),
+            sandbox_endpoint: APNS_SANDBOX.to_owned(),
             ca_file: PathBuf::new(),
             concurrency: 512,
         }
@@ -214,9 +219,4 @@ impl Hook {
     pub(crate) fn is_on(&self) -> bool {
         !self.url.is_empty()
     }
-}
-
-/// The file of further authorities, if one is named.
-pub(super) fn trust(ca_file: &Path) -> Trust {
-    Trust { ca_file: Some(ca_file.to_owned()).filter(|path| !path.as_os_str().is_empty()) }
 }

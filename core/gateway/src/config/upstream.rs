@@ -7,7 +7,8 @@ use wakeline_flow::Transport;
 use wakeline_registrar as registrar;
 use wakeline_sip_message::{Scheme, Uri};
 
-use crate::config::{Config, ConfigError, network};
+use super::trust::network;
+use super::{Config, ConfigError};
 
 /// A PBX behind this gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -46,7 +47,7 @@ impl Default for Upstream {
 impl Upstream {
     /// What the machine is told.
     pub(crate) fn checked(&self, config: &Config) -> Result<registrar::Upstream, ConfigError> {
-        let wrong = |key, why: String| ConfigError::Value { key, why };
+        let wrong = |key, why: String| ConfigError::value(key, why);
         if self.domains.iter().all(String::is_empty) {
             return Err(wrong("upstream.domains", "at least one domain is needed".to_owned()));
         }
@@ -93,10 +94,10 @@ impl Upstream {
         let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
         match bytes.try_into() {
             Ok(pin) if whole => Ok(Some(pin)),
-            Ok(_) | Err(_) => Err(ConfigError::Value {
-                key: "upstream.pin",
-                why: "64 hex digits are needed: the SHA-256 of the server's public key".to_owned(),
-            }),
+            Ok(_) | Err(_) => Err(ConfigError::value(
+                "upstream.pin",
+                "64 hex digits are needed: the SHA-256 of the server's public key",
+            )),
         }
     }
 }
@@ -106,11 +107,11 @@ fn hex_digit(byte: u8) -> Option<u8> {
 }
 
 fn next_hop(text: &str) -> Result<registrar::NextHop, ConfigError> {
-    let wrong = || ConfigError::Value {
-        key: "upstream.next_hops",
-        why: format!(
+    let wrong = || {
+        let why = format!(
             "{text:?} is not a next hop: write sip:host:port;transport=udp (or tcp, tls), such as sip:192.0.2.5:5060;transport=tcp"
-        ),
+        );
+        ConfigError::value("upstream.next_hops", why)
     };
     let uri = Uri::parse(text).map_err(|_| wrong())?;
     if !uri.is_sip() || uri.user().is_some() || uri.host_text().is_empty() {

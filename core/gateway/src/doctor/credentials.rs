@@ -8,8 +8,8 @@ use wakeline_push::{Payload, Provider, PushParameters};
 
 use super::report::{Hop, Report};
 use crate::config::Config;
+use crate::config::Push as Settings;
 use crate::push::dispatch::{Senders, target_for};
-use crate::push::settings::Push as Settings;
 use crate::push::{Outcome, Purpose, Push, SetupError};
 
 /// How long a service may take.

@@ -25,8 +25,7 @@ use wakeline_flow::{FlowId, FlowInfo, Transport};
 use wakeline_registrar::{HopId, NextHop};
 
 use super::{BACKLOG, HANDSHAKE, Inbound, listen, stream};
-use crate::config::ConfigError;
-use crate::upstream::Upstream;
+use crate::config::{ConfigError, Upstream};
 
 /// How long one address may take to accept.
 const CONNECT: Duration = Duration::from_secs(4);
@@ -168,7 +167,7 @@ pub(crate) fn trusts(upstreams: &[Upstream]) -> Result<Vec<Option<Arc<ClientConf
 }
 
 fn trust(upstream: &Upstream) -> Result<Arc<ClientConfig>, ConfigError> {
-    let unusable = |error: Error| ConfigError::Value { key: "upstream.ca_file", why: error.to_string() };
+    let unusable = |error: Error| ConfigError::value("upstream.ca_file", error.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

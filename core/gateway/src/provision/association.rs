@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::settings::{Android, Ios};
+use crate::config::{Android, Ios};
 
 /// `/.well-known/assetlinks.json` (Digital Asset Links); `None` without an Android app.
 pub(super) fn asset_links(android: &Android) -> Option<Value> {

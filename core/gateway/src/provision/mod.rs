@@ -25,7 +25,6 @@ mod code;
 mod grants;
 mod office;
 mod page;
-pub(crate) mod settings;
 mod signer;
 
 use std::net::IpAddr;

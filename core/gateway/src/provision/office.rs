@@ -15,8 +15,8 @@ use super::attempts::Attempts;
 use super::code::{Code, Mark, draw_name};
 use super::grants::{Fetched, Grant, Grants, Issue, NoLink, Parameters, Stage, after};
 use super::page;
-use super::settings::Provision;
 use super::signer::Signer;
+use crate::config::Provision;
 use crate::server::Command;
 use crate::store::{Change, Keeper, Row, Table};
 

@@ -9,7 +9,7 @@ use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 
 use super::code::Code;
-use super::settings::Provision;
+use crate::config::Provision;
 
 pub(super) const STYLE: &str = "\
 :root{color-scheme:light dark}body{font:17px/1.5 system-ui,sans-serif;margin:0 auto;max-width:30rem;padding:1rem;text-align:center}

@@ -20,9 +20,9 @@ use super::provider_token::ProviderTokens;
 use super::{Purpose, Push, SetupError};
 
 /// The production host.
-pub const ENDPOINT: &str = "https://api.push.apple.com";
+pub const ENDPOINT: &str = crate::config::APNS;
 /// The host for development builds.
-pub const SANDBOX: &str = "https://api.sandbox.push.apple.com";
+pub const SANDBOX: &str = crate::config::APNS_SANDBOX;
 /// Waits before the second, third and fourth attempt after a fault of the service's own, unless it names one.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(300), Duration::from_millis(600), Duration::from_millis(1200)];

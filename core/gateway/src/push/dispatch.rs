@@ -1,6 +1,7 @@
 //! From the machine's wish for a push to a service's sender, and back.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,11 +11,11 @@ use wakeline_push::{Dialect, Payload, Provider, PushParameters, PushTarget, Serv
 use wakeline_registrar::{PushKey, PushPurpose, PushRequest, PushResult};
 
 use super::canary::{Canary, Reports};
-use super::settings::{self, trust};
 use super::{
     AllowedHosts, ApnsSender, ApnsSetup, FcmSender, FcmSetup, HookSender, HookSetup, Lookup, Outcome,
-    Purpose, Push, ServiceAccount, SetupError, SigningKey, WebPushSender, WebPushSetup,
+    Purpose, Push, ServiceAccount, SetupError, SigningKey, Trust, WebPushSender, WebPushSetup,
 };
+use crate::config as settings;
 
 /// One service's sender.
 #[derive(Debug, Clone)]
@@ -105,6 +106,11 @@ impl Senders {
             fcm.warm().await;
         }
     }
+}
+
+/// The file of further authorities, if one is named.
+fn trust(ca_file: &Path) -> Trust {
+    Trust { ca_file: Some(ca_file.to_owned()).filter(|path| !path.as_os_str().is_empty()) }
 }
 
 fn fcm(settings: &settings::Fcm) -> Result<FcmSender, SetupError> {

@@ -15,7 +15,7 @@ use super::pace::{QUOTA_PAUSE, answer_within, jittered, pause};
 use super::{Purpose, Push, ServiceAccount, SetupError};
 
 /// The production endpoint.
-pub const ENDPOINT: &str = "https://fcm.googleapis.com";
+pub const ENDPOINT: &str = crate::config::FCM;
 /// Waits before the second, third and fourth attempt, unless the service names one.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 

@@ -18,7 +18,6 @@ mod pace;
 mod provider_token;
 mod push_address;
 mod service_account;
-pub(crate) mod settings;
 mod vapid;
 pub mod webpush;
 mod webpush_seal;

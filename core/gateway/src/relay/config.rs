@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::config::{ConfigError, Store};
-use crate::push::settings::{Apns, Fcm, Push};
+use crate::config::{Apns, ConfigError, Fcm, Push, Store, read};
 
 /// The example file: every key with its default and its meaning.
 pub const EXAMPLE: &str = include_str!("../../relay.toml");
@@ -110,9 +109,7 @@ impl Config {
     /// # Errors
     /// As [`Config::from_toml`], and when the file cannot be read.
     pub fn from_file(path: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
-        Config::from_toml(&text)
+        Config::from_toml(&read(path)?)
     }
 
     /// The address in front of every path.
@@ -127,14 +124,14 @@ impl Config {
 
     /// Looks for what cannot work.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key, why: &str| Err(ConfigError::Value { key, why: why.to_owned() });
+        let wrong = |key, why: &str| Err(ConfigError::value(key, why));
         if !self.base().strip_prefix("https://").is_some_and(|host| !host.is_empty() && !host.contains('/')) {
             return wrong(
                 "public_url",
                 "push addresses begin with it: https://push.example.org, without a path",
             );
         }
-        if self.store.path.as_os_str().is_empty() {
+        if !self.store.is_on() {
             return wrong("store.path", "push addresses must outlive a restart: name a file");
         }
         if self.behind_proxy && self.listen.iter().any(|address| !address.ip().is_loopback()) {

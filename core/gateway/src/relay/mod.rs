@@ -41,7 +41,7 @@ use wakeline_secret::Secret;
 pub use self::config::{Config, EXAMPLE};
 use self::desk::{Desk, NotPosted, NotSubscribed, Subscribed, Wake};
 use self::subscriptions::Subscriptions;
-use crate::config::ConfigError;
+use crate::config::tls::files;
 use crate::edge::certificate::Certificates;
 use crate::edge::{listen, tls};
 use crate::gateway::StartError;
@@ -127,10 +127,9 @@ impl Relay {
 
 /// The certificate, and its row when it is self-signed.
 fn certificates(config: &Config, own: &[Row]) -> Result<(Certificates, Option<Row>), StartError> {
-    let (certificate, key) = (&config.tls.certificate, &config.tls.key);
-    match (certificate.as_os_str().is_empty(), key.as_os_str().is_empty()) {
-        (false, false) => Ok((Certificates::from_files(certificate, key)?, None)),
-        (true, true) => {
+    match files(&config.tls.certificate, &config.tls.key)? {
+        Some((certificate, key)) => Ok((Certificates::from_files(certificate, key)?, None)),
+        None => {
             let host = config.base().trim_start_matches("https://");
             let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(['[', ']']);
             let mut names = vec![host.to_owned(), "localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -144,10 +143,6 @@ fn certificates(config: &Config, own: &[Row]) -> Result<(Certificates, Option<Ro
                 Some(Row { key: b"certificate".to_vec(), value: pem.into_bytes(), until: None }),
             ))
         }
-        (true, false) | (false, true) => Err(StartError::Config(ConfigError::Value {
-            key: "tls",
-            why: "certificate and key belong together: name both or neither".to_owned(),
-        })),
     }
 }
 
