@@ -3,7 +3,7 @@
 use wakeline_clock::{Time, earliest};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, FlowInfo};
-use wakeline_sip_dialog::DialogContact;
+use wakeline_sip_dialog::{DialogContact, DialogId};
 use wakeline_sip_message::{Message, Method, Name, NameAddr};
 
 use crate::answer::Answer;
@@ -552,6 +552,22 @@ impl Call {
             {
                 Err(603)
             }
+            State::Outgoing(_)
+            | State::Incoming(_)
+            | State::Established(_)
+            | State::Ending(_)
+            | State::Ended(_) => Err(481),
+        }
+    }
+
+    /// Whether an INVITE with this Join may take part in this call, or the code to refuse it with (RFC 3911 §4).
+    pub fn may_be_joined(&self, dialog: &DialogId) -> Result<(), u16> {
+        match &self.state {
+            State::Established(call) if call.dialog.id() == dialog => Ok(()),
+            // Only an early dialog that we started may be joined.
+            State::Outgoing(outgoing) if outgoing.has_dialog(dialog) => Ok(()),
+            State::Ending(ending) if ending.dialog().id() == dialog => Err(603),
+            State::Ended(ended) if ended.dialog.as_ref().is_some_and(|old| old.id() == dialog) => Err(603),
             State::Outgoing(_)
             | State::Incoming(_)
             | State::Established(_)

@@ -71,7 +71,7 @@ impl Config {
 
     /// Our Supported value.
     pub(crate) fn supported(&self) -> String {
-        let mut tags = vec!["replaces"];
+        let mut tags = vec!["replaces", "join"];
         if self.transfer == TransferPolicy::Accept {
             tags.push("norefersub");
         }
@@ -87,7 +87,7 @@ impl Config {
     /// Whether we understand an option tag that a peer requires (RFC 3261 §8.2.2.3).
     pub(crate) fn understands(&self, tag: &str) -> bool {
         let known = |name: &str| tag.eq_ignore_ascii_case(name);
-        ["replaces", "timer", "outbound", "gruu", "path"].into_iter().any(known)
+        ["replaces", "join", "timer", "outbound", "gruu", "path"].into_iter().any(known)
             || known("norefersub") && self.transfer == TransferPolicy::Accept
             || known("100rel") && self.reliable != Reliable::Off
     }

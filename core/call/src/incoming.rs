@@ -145,7 +145,12 @@ impl Incoming {
             session,
             rings_until: earliest(cx.config.ring_timeout.map(|time| now + time), expires),
             remind_at: now + REMIND,
-            answer_at: cx.config.auto_answer.map(|time| now + time),
+            // Nobody is let into another call (RFC 3911) without a person's consent.
+            answer_at: cx
+                .config
+                .auto_answer
+                .filter(|_| invite.header(Name::Join).is_none())
+                .map(|time| now + time),
             updates: Vec::new(),
         };
         if let Intent::Decline(refusal) = &self.intent {

@@ -32,6 +32,7 @@ impl UserAgent {
                     call.answered = Some(now);
                 }
                 self.enter(id, CallPhase::Established);
+                self.follow_join(id);
                 if let Some(digits) = self.calls.get_mut(&id).and_then(|call| call.post_dial.take()) {
                     self.send_digits(id, &digits);
                 }
@@ -90,6 +91,7 @@ impl UserAgent {
                     self.farewells.insert(id, Farewell::new(call.account, call.flow, session, self.now));
                 }
                 self.tell(Event::CallEnded(ended));
+                self.thin_conference();
                 self.after_call();
             }
         }

@@ -130,6 +130,13 @@ pub enum Command {
         /// On or off.
         on: bool,
     },
+    /// Takes a call into the conference, or out of it: those in it hear each other, and us.
+    Conference {
+        /// Which call.
+        call: CallId,
+        /// In or out.
+        on: bool,
+    },
     /// Sends digits by the account's `dtmfmode`. A space or comma is a pause.
     Dtmf {
         /// Which call.

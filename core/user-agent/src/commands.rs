@@ -66,6 +66,7 @@ impl UserAgent {
                     self.no_such_call(call);
                 }
             }
+            Command::Conference { call, on } => self.conference(call, on),
             Command::Dtmf { call, digits } => self.send_digits(call, &digits),
             Command::SetAudioGranted { granted } => self.set_audio_granted(granted),
             Command::Options { account, to } => self.ask_options(account, &to),

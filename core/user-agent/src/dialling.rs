@@ -86,6 +86,8 @@ impl UserAgent {
             began,
             answered: None,
             ignored: false,
+            in_conference: false,
+            joins: None,
             forward_at: None,
             post_dial: digits,
             media: MediaView::default(),

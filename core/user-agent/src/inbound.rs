@@ -167,6 +167,8 @@ impl UserAgent {
             began: self.now,
             answered: None,
             ignored: false,
+            in_conference: false,
+            joins: None,
             forward_at: None,
             post_dial: None,
             media: MediaView::default(),
@@ -200,7 +202,8 @@ impl UserAgent {
         join: Option<DialogId>,
         answer_after: Option<u32>,
     ) {
-        let busy = self.lines_taken() > 0;
+        // Who asks to join a call knows that there is one.
+        let busy = self.lines_taken() > 0 && join.is_none();
         let now = self.now;
         let Some(call) = self.calls.get_mut(&id) else { return };
         let account = call.account;
@@ -214,9 +217,11 @@ impl UserAgent {
         if let Some(replaced) = replaces {
             return self.replace(id, &replaced);
         }
-        if join.is_some() {
-            // RFC 3911 §4: no mixer of ours takes a third party in yet.
-            return self.decline(id, Refusal::Code(488));
+        if let Some(dialog) = &join {
+            match self.joined(dialog) {
+                Ok(other) => self.note_join(id, other),
+                Err(code) => return self.decline(id, Refusal::Code(code)),
+            }
         }
         if decided {
             return self.changed(id);
@@ -226,6 +231,8 @@ impl UserAgent {
             .map_or(Screening::Ring, |invite| line.identity().screen(&invite, busy, answer_after.is_some()));
         match screening {
             Screening::Ring => self.ring(id),
+            // Nobody is let into a call without a person's consent.
+            Screening::Answer if join.is_some() => self.ring(id),
             Screening::Answer => {
                 self.changed(id);
                 if let Some(session) = self.session(id) {

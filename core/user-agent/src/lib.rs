@@ -22,6 +22,7 @@ mod call_wishes;
 mod calling;
 mod command;
 mod commands;
+mod conference;
 mod delivery;
 mod dialling;
 mod event;

@@ -90,6 +90,11 @@ pub enum MediaRequest {
         /// On or off.
         on: bool,
     },
+    /// Mix this call with the others of which the same was said: each hears all the others, and us.
+    Conference {
+        /// In or out.
+        on: bool,
+    },
     /// Send digits as RFC 4733 events.
     Dtmf {
         /// Digits; a space or comma is a pause.

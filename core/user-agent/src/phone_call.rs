@@ -57,6 +57,10 @@ pub(crate) struct PhoneCall {
     pub(crate) ignored: bool,
     /// When it is sent elsewhere because nobody answers it (`callforwardonnoanswer`), and where to.
     pub(crate) forward_at: Option<(Time, String)>,
+    /// Whether its media is mixed with that of the others in the conference.
+    pub(crate) in_conference: bool,
+    /// The call that its caller wants to take part in (RFC 3911).
+    pub(crate) joins: Option<CallId>,
     /// Digits to send when it is answered (a number of the form `A,B`).
     pub(crate) post_dial: Option<String>,
     /// What the media said.
@@ -148,6 +152,8 @@ impl PhoneCall {
             held_by_peer: self.media.held_by_peer,
             microphone_muted: self.media.microphone_muted,
             speaker_muted: self.media.speaker_muted,
+            in_conference: self.in_conference,
+            joins: self.joins,
             encryption: self.media.encryption,
             codec: self.media.codec.clone(),
             media_flows: self.media.flows,

@@ -83,6 +83,12 @@ pub struct CallSnapshot {
     pub microphone_muted: bool,
     /// Whether our loudspeaker is muted.
     pub speaker_muted: bool,
+    /// Whether it is in the conference.
+    #[serde(default)]
+    pub in_conference: bool,
+    /// The call of ours that the caller wants to take part in (RFC 3911): an answer lets him.
+    #[serde(default)]
+    pub joins: Option<CallId>,
     /// How media is protected.
     pub encryption: Encryption,
     /// The audio codec in use, by its SDP name.

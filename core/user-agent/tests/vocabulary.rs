@@ -35,6 +35,7 @@ fn every_command_has_its_json() {
             Command::Mute { call, direction: MuteDirection::Speaker, on: false },
             r#"{"command":"mute","call":7,"direction":"speaker","on":false}"#,
         ),
+        (Command::Conference { call, on: true }, r#"{"command":"conference","call":7,"on":true}"#),
         (Command::Dtmf { call, digits: "1,2#".into() }, r#"{"command":"dtmf","call":7,"digits":"1,2#"}"#),
         (Command::SetAudioGranted { granted: false }, r#"{"command":"set-audio-granted","granted":false}"#),
         (Command::Options { account, to: "bob".into() }, r#"{"command":"options","account":1,"to":"bob"}"#),
@@ -87,6 +88,8 @@ fn call() -> CallSnapshot {
         held_by_peer: true,
         microphone_muted: true,
         speaker_muted: false,
+        in_conference: true,
+        joins: Some(CallId(3)),
         encryption: Encryption::Srtp,
         codec: Some("opus".into()),
         media_flows: true,
@@ -99,7 +102,7 @@ fn call_json() -> String {
         "\"call\":7,\"account\":1,\"external_id\":\"{external}\",\"wake_id\":\"Zk3vQm1xT0aB9wLr\",\
          \"direction\":\"incoming\",\"phase\":\"ringing\",\"peer\":\"sip:bob@example.org\",\
          \"peer_name\":\"Bob \\\"B\\\"\",\"on_hold\":false,\"held_by_peer\":true,\"microphone_muted\":true,\
-         \"speaker_muted\":false,\"encryption\":\"srtp\",\"codec\":\"opus\",\"media_flows\":true"
+         \"speaker_muted\":false,\"in_conference\":true,\"joins\":3,\"encryption\":\"srtp\",\"codec\":\"opus\",\"media_flows\":true"
     )
 }
 

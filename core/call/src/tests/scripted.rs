@@ -459,6 +459,25 @@ fn an_invite_tells_whom_it_replaces_and_whether_to_answer_by_itself() {
 }
 
 #[test]
+fn an_established_call_may_be_joined_and_an_invite_may_require_it() {
+    let script = Script::talking();
+    let dialog = script.call.dialog_id().unwrap().clone();
+    assert_eq!(script.call.may_be_joined(&dialog), Ok(()));
+    let other = DialogId { remote_tag: "x".into(), ..dialog };
+    assert_eq!(script.call.may_be_joined(&other), Err(481));
+    let extra = [(Name::Join, "98732@x;from-tag=r33;to-tag=xyz"), (Name::Require, "join")];
+    // Whatever the account does with other calls, this one waits for a person.
+    let config = Config { auto_answer: Some(core::time::Duration::ZERO), ..Config::default() };
+    let mut script = Script::incoming(config, &invite(1, "1", &extra, Some("o")));
+    let join =
+        DialogId { call_id: SipCallId("98732@x".into()), local_tag: "xyz".into(), remote_tag: "r33".into() };
+    let arrived = Event::Arrived { replaces: None, join: Some(join), answer_after: None };
+    assert!(script.events().contains(&arrived));
+    script.wait(5);
+    assert_eq!(script.codes(), [180]);
+}
+
+#[test]
 fn an_established_call_may_be_replaced_and_ends_so() {
     let mut script = Script::talking();
     let dialog = script.call.dialog_id().unwrap().clone();

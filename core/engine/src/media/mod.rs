@@ -5,6 +5,7 @@
 //! would double the processor time of a call. Without a running session there are no turns.
 
 mod agreement;
+mod conference;
 mod desk;
 mod digits;
 mod policy;
@@ -26,6 +27,7 @@ use wakeline_settings::{Settings, Source};
 use wakeline_user_agent::{AccountId, CallId, Input, MediaAnswer, MediaEvent, MediaRequest, Way};
 
 use crate::audio::AudioChoice;
+use conference::Conference;
 use desk::Desk;
 pub use quality::Quality;
 use session::{Failure, Session};
@@ -40,6 +42,7 @@ pub(crate) struct Sessions {
     entropy: Entropy,
     sessions: BTreeMap<CallId, Session>,
     desk: Option<Desk>,
+    conference: Conference,
     /// When the last turn was, and when the next one is due; meaningful while there is a desk.
     last_turn: Time,
     next_turn: Time,
@@ -54,6 +57,7 @@ impl Sessions {
             entropy,
             sessions: BTreeMap::new(),
             desk: None,
+            conference: Conference::default(),
             last_turn: Time::ZERO,
             next_turn: Time::NEVER,
         }
@@ -116,6 +120,7 @@ impl Sessions {
                 }
             }
             MediaRequest::Mute { direction, on } => self.session(now, call).0.mute(direction, on),
+            MediaRequest::Conference { on } => self.session(now, call).0.seat(on),
             MediaRequest::Dtmf { digits } => self.session(now, call).0.press(&digits),
             MediaRequest::Stop => {
                 if let Some(mut session) = self.sessions.remove(&call) {
@@ -225,6 +230,7 @@ impl Sessions {
             session.receive(now);
         }
         desk.serve(now, self.sessions.values_mut().zip(news.iter_mut()));
+        self.conference.pass_on(self.sessions.values_mut().filter_map(Session::seated));
         for ((&call, session), mut news) in self.sessions.iter_mut().zip(news) {
             session.observe(now, &mut news);
             told.extend(news.into_iter().map(|event| Input::Media { call, event }));

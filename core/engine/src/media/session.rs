@@ -15,6 +15,7 @@ use wakeline_settings::Settings;
 use wakeline_user_agent::{Encryption, MediaEvent, MuteDirection, Way};
 
 use super::agreement::Agreement;
+use super::conference::Seat;
 use super::digits::Digits;
 use super::policy::{self, Turn};
 use super::ports::Ports;
@@ -112,6 +113,8 @@ pub(super) struct Session {
     ringback: Option<Generator>,
     muted: Muted,
     holding: Holding,
+    /// Its place in the conference, if it is in it.
+    seat: Option<Seat>,
     digits: Digits,
     told: Option<Told>,
     /// Packets sent and received by streams that an earlier agreement had, and sent by this one's.
@@ -136,6 +139,7 @@ impl Session {
             ringback: None,
             muted: Muted::default(),
             holding: Holding::default(),
+            seat: None,
             digits: Digits::default(),
             told: None,
             earlier: (0, 0),
@@ -328,13 +332,26 @@ impl Session {
 
     fn take_muting(&mut self) {
         if let Some(stream) = &mut self.stream {
-            stream.set_microphone(match (self.holding.is_on(), self.muted.microphone) {
+            // In a conference we are muted before the others are added, and their voices pass our loudspeaker by.
+            let is_alone = self.seat.is_none();
+            stream.set_microphone(match (self.holding.is_on(), self.muted.microphone && is_alone) {
                 (true, _) => Microphone::Silent,
                 (false, true) => Microphone::Muted,
                 (false, false) => Microphone::Live,
             });
-            stream.set_speaker_gain(if self.muted.speaker { 0.0 } else { 1.0 });
+            stream.set_speaker_gain(if self.muted.speaker && is_alone { 0.0 } else { 1.0 });
         }
+    }
+
+    /// Takes a place in the conference, or leaves it.
+    pub(super) fn seat(&mut self, is_in: bool) {
+        self.seat = is_in.then(|| self.seat.take().unwrap_or_default());
+        self.take_muting();
+    }
+
+    /// Its place in the conference.
+    pub(super) fn seated(&mut self) -> Option<&mut Seat> {
+        self.seat.as_mut()
     }
 
     /// Queues digits.
@@ -433,6 +450,10 @@ impl Session {
         {
             tracing::warn!(%error, "digit not sent");
         }
+        let sound = match &mut self.seat {
+            Some(seat) => seat.hear(sound, self.muted.microphone),
+            None => sound,
+        };
         if let Err(error) = stream.capture(now, sound) {
             told.push(MediaEvent::Failed(error.to_string()));
         }
@@ -497,6 +518,12 @@ impl Session {
             && let Some(stream) = &mut self.stream
         {
             stream.playout(now, block);
+            if let Some(seat) = &mut self.seat {
+                seat.say(block);
+                if self.muted.speaker {
+                    block.fill(0);
+                }
+            }
         } else {
             block.fill(0);
         }

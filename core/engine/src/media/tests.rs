@@ -10,6 +10,7 @@ use wakeline_user_agent::{Encryption, MuteDirection};
 use super::*;
 
 const CALL: CallId = CallId(1);
+const SECOND: CallId = CallId(2);
 const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// One phone.
@@ -487,33 +488,74 @@ fn a_muted_microphone_sends_nothing_unless_the_account_wants_silence_sent() {
     }
 }
 
-#[test]
-fn two_calls_are_heard_together() {
-    let mut world = World::talking("mix", false, &[], &[]);
-    let mut other = Side::new("mix-c", 1700.0, false, &[]);
-    let second = CallId(2);
+/// A second call of `a`'s, with a third phone, as its second one; both run.
+fn with_third(world: &mut World, name: &str) -> Side {
+    let mut third = Side::new(name, 1700.0, false, &[]);
     let way = world.a.way();
     let Some(MediaAnswer::Description { description: offer }) =
-        world.a.ask(world.now, second, MediaRequest::Offer { hold: false, fresh: false, way })
+        world.a.ask(world.now, SECOND, MediaRequest::Offer { hold: false, fresh: false, way })
     else {
         panic!("no offer")
     };
-    let way = other.way();
-    let answer = other.describe(world.now, MediaRequest::Answer { offer, hold: false, way });
-    world.a.ask(world.now, second, MediaRequest::Conclude { answer });
-    world.a.ask(world.now, second, MediaRequest::Start);
-    other.ask(world.now, CALL, MediaRequest::Start);
-    for _ in 0..100 {
-        let inputs = other.sessions.handle_timeout(world.now);
-        other.take(inputs);
+    let way = third.way();
+    let answer = third.describe(world.now, MediaRequest::Answer { offer, hold: false, way });
+    world.a.ask(world.now, SECOND, MediaRequest::Conclude { answer });
+    world.a.ask(world.now, SECOND, MediaRequest::Start);
+    third.ask(world.now, CALL, MediaRequest::Start);
+    third
+}
+
+fn run_with(world: &mut World, third: &mut Side, millis: u64) {
+    for _ in 0..millis / 20 {
+        let inputs = third.sessions.handle_timeout(world.now);
+        third.take(inputs);
         world.run(20);
     }
+}
+
+#[test]
+fn two_calls_are_heard_together() {
+    let mut world = World::talking("mix", false, &[], &[]);
+    let mut third = with_third(&mut world, "mix-c");
+    run_with(&mut world, &mut third, 2000);
     assert_eq!(world.a.sessions.quality().len(), 2);
-    world.a.ask(world.now, second, MediaRequest::Stop);
+    world.a.ask(world.now, SECOND, MediaRequest::Stop);
     world.stop();
     let heard = world.a.heard();
     let middle = &heard[24_000..27_200];
     assert!(share(middle, 1000.0) > 0.3 && share(middle, 1700.0) > 0.3);
+    // Who is not in the conference hears us and nobody else.
+    assert!(clearest(&world.b.heard(), 440.0) > 0.9);
+}
+
+#[test]
+fn in_a_conference_everybody_hears_everybody_and_our_muting_is_ours_alone() {
+    let mut world = World::talking("conference", false, &[], &[]);
+    let mut third = with_third(&mut world, "conference-c");
+    for call in [CALL, SECOND] {
+        world.a.ask(world.now, call, MediaRequest::Conference { on: true });
+    }
+    run_with(&mut world, &mut third, 2000);
+    for call in [CALL, SECOND] {
+        world.a.ask(world.now, call, MediaRequest::Mute { direction: MuteDirection::Both, on: true });
+    }
+    run_with(&mut world, &mut third, 2000);
+    world.a.ask(world.now, SECOND, MediaRequest::Stop);
+    third.ask(world.now, CALL, MediaRequest::Stop);
+    world.stop();
+    let (a, b, c) = (world.a.heard(), world.b.heard(), third.heard());
+    let early = 24_000..27_200;
+    assert!(share(&a[early.clone()], 1000.0) > 0.3 && share(&a[early.clone()], 1700.0) > 0.3);
+    for (name, heard, other, own) in [("b", &b, 1700.0, 1000.0), ("c", &c, 1000.0, 1700.0)] {
+        let talk = &heard[early.clone()];
+        let (us, them) = (share(talk, 440.0), share(talk, other));
+        assert!(us > 0.3 && them > 0.3, "{name}: us {us}, the other {them}");
+        assert!(share(talk, own) < 0.02, "{name} hears himself");
+        let muted = &heard[heard.len() - 12_000..heard.len() - 8_800];
+        let (us, them) = (share(muted, 440.0), share(muted, other));
+        assert!(us < 0.02 && them > 0.9, "{name}, we are muted: us {us}, the other {them}");
+    }
+    assert!(a[a.len() - 8000..].iter().all(|&sample| sample == 0), "our loudspeaker is muted");
 }
 
 #[test]

@@ -275,6 +275,7 @@ impl Phone {
             | MediaRequest::Pause
             | MediaRequest::Ringback { .. }
             | MediaRequest::Mute { .. }
+            | MediaRequest::Conference { .. }
             | MediaRequest::Dtmf { .. }
             | MediaRequest::Stop => None,
         };
