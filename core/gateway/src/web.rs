@@ -1,4 +1,5 @@
-//! HTTP/1.1 as the gateway serves it: plain on loopback, TLS with the gateway's certificate elsewhere.
+//! HTTP as the gateway and the relay serve it: plain on loopback, TLS with a certificate of theirs elsewhere; HTTP/2 with
+//! whoever agrees on it in the handshake.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -6,15 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::{Extension, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 /// How long a handshake or a request's header may take (class S15).
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Requests at once on one connection of HTTP/2.
+const STREAMS: u32 = 64;
 
 /// Who asks, as the connection tells.
 #[derive(Debug, Clone, Copy)]
@@ -98,8 +104,7 @@ pub(crate) async fn serve(
         let Some(place) = Place::take(&crowd, remote.ip(), manners.per_address) else { continue };
         let (tls, router) = (tls.clone(), router.clone().layer(Extension(Peer(remote.ip()))));
         tokio::spawn(async move {
-            let _ =
-                tokio::time::timeout(manners.lifetime, speak(io, remote, tls, router, manners.name)).await;
+            speak(io, remote, tls, router, manners).await;
             drop((permit, place));
         });
     }
@@ -110,27 +115,67 @@ async fn speak(
     remote: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     router: Router,
-    name: &'static str,
+    manners: Manners,
 ) {
+    let name = manners.name;
     let _ = io.set_nodelay(true);
-    let Some(tls) = tls else { return http(TokioIo::new(io), router, name).await };
+    let Some(tls) = tls else { return http(TokioIo::new(io), router, manners).await };
     match tokio::time::timeout(PATIENCE, TlsAcceptor::from(tls).accept(io)).await {
-        Ok(Ok(io)) => http(TokioIo::new(io), router, name).await,
+        Ok(Ok(io)) => match io.get_ref().1.alpn_protocol() {
+            Some(b"h2") => http2(TokioIo::new(io), router, manners).await,
+            Some(_) | None => http(TokioIo::new(io), router, manners).await,
+        },
         Ok(Err(error)) => tracing::debug!(name, %remote, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(name, %remote, "TLS handshake took too long"),
     }
 }
 
-async fn http<T>(io: TokioIo<T>, router: Router, name: &'static str)
+async fn http<T>(io: TokioIo<T>, router: Router, manners: Manners)
 where
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = hyper::server::conn::http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(64 * 1024)
         .serve_connection(io, TowerToHyperService::new(router));
-    if let Err(error) = connection.await {
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = tokio::time::sleep(manners.lifetime) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(PATIENCE, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    tell(manners.name, ended);
+}
+
+async fn http2<T>(io: TokioIo<T>, router: Router, manners: Manners)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(16 * 1024)
+        .max_pending_accept_reset_streams(Some(20))
+        .keep_alive_interval(Some(PATIENCE * 3))
+        .keep_alive_timeout(PATIENCE)
+        .serve_connection(io, TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = tokio::time::sleep(manners.lifetime) => {
+            // GOAWAY: what is on its way is answered, and the client opens another one (RFC 9113 §6.8).
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(PATIENCE, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    tell(manners.name, ended);
+}
+
+fn tell(name: &'static str, ended: hyper::Result<()>) {
+    if let Err(error) = ended {
         tracing::debug!(name, %error, "connection ended");
     }
 }

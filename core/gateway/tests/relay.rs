@@ -19,8 +19,22 @@ use wakeline_gateway::relay::{self, Relay};
 use wakeline_gateway::{Gateway, Handle};
 use wakeline_push::{Payload, PayloadKind, WakeId, escape_value};
 use wakeline_push_services::es256::EcKey;
-use wakeline_push_services::{DeviceKeys, FcmOptions, FcmService, Step};
+use wakeline_push_services::{ApnsOptions, ApnsService, DeviceKeys, FcmOptions, FcmService, Step};
 use wakeline_sip_message::{Method as SipMethod, Name};
+
+/// Where nothing listens yet.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn folder() -> PathBuf {
+    let mut name = [0_u8; 8];
+    getrandom::fill(&mut name).unwrap();
+    let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+    let folder = std::env::temp_dir().join(format!("wakeline-relay-{name}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
 
 const PROJECT: &str = "vendors-project";
 const TOKEN: &str = "device1:APA91bOfTheVendorsApp";
@@ -44,27 +58,24 @@ fn client(relay: &relay::Handle) -> reqwest::Client {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(relay.certificate_pem().unwrap().as_bytes()).unwrap()).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
 }
 
 impl Vendor {
     async fn new(limits: &str) -> Vendor {
-        let mut name = [0_u8; 8];
-        getrandom::fill(&mut name).unwrap();
-        let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
-        let folder = std::env::temp_dir().join(format!("wakeline-relay-{name}"));
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = folder();
         let options = FcmOptions { project: PROJECT.to_owned(), ..FcmOptions::default() };
         let push = FcmService::start(options).await.unwrap();
         std::fs::write(folder.join("account.json"), push.service_account_json()).unwrap();
         std::fs::write(folder.join("ca.pem"), push.ca_pem()).unwrap();
         // The address is a part of what is handed out, so the port is chosen before.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let place = folder.display();
         let config = relay::Config::from_toml(&format!(
             "listen = [\"127.0.0.1:{port}\"]\npublic_url = \"https://localhost:{port}\"\n[store]\npath = \"{place}/relay.db\"\n\
@@ -259,4 +270,108 @@ async fn a_post_that_breaks_rfc_8030_is_refused_and_a_vendors_trouble_is_passed_
     vendor.push.next(Step::refuse_until(429, "QUOTA_EXCEEDED", "90"));
     assert_eq!(vendor.post(&address, &CALL, b"x").await, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(vendor.post(&format!("{address}x"), &CALL, b"x").await, StatusCode::NOT_FOUND);
+}
+
+/// Apple's kind of vendor, and its relay.
+struct Apple {
+    push: ApnsService,
+    client: reqwest::Client,
+    base: String,
+    folder: PathBuf,
+    _relay: relay::Handle,
+}
+
+impl Drop for Apple {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Apple {
+    async fn new() -> Apple {
+        let (folder, options) = (folder(), ApnsOptions::default());
+        let push = ApnsService::start(options.clone()).await.unwrap();
+        std::fs::write(folder.join("key.p8"), push.key().private_pem()).unwrap();
+        std::fs::write(folder.join("ca.pem"), push.ca_pem()).unwrap();
+        let (place, port) = (folder.display(), free_port());
+        let base = format!("https://localhost:{port}");
+        let config = relay::Config::from_toml(&format!(
+            "listen = [\"127.0.0.1:{port}\"]\npublic_url = \"{base}\"\n[store]\npath = \"{place}/relay.db\"\n\
+             [push.apns]\nteam_id = \"{}\"\nkey_id = \"{}\"\nkey_file = \"{place}/key.p8\"\ntopic = \"{}\"\n\
+             ca_file = \"{place}/ca.pem\"\nendpoint = \"{}\"\n",
+            options.team,
+            options.key_id,
+            options.bundle,
+            push.endpoint()
+        ))
+        .unwrap();
+        let relay = Relay::start(config).unwrap();
+        Apple { client: client(&relay), push, base, folder, _relay: relay }
+    }
+
+    async fn subscribe(&self, param: &str, token: &str) -> (StatusCode, Value) {
+        let wish = json!({ "provider": "apns", "param": param, "token": token });
+        let answer = self.client.post(format!("{}/subscribe", self.base)).json(&wish).send().await.unwrap();
+        (answer.status(), serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+    }
+
+    async fn post(&self, address: &str, urgency: &'static str) -> StatusCode {
+        let request = self.client.post(address).header("ttl", "20").header("urgency", urgency);
+        request.header("content-encoding", "aes128gcm").body("sealed").send().await.unwrap().status()
+    }
+}
+
+const VOIP: &str = "6f9a000000000000000000000000000000000000000000000000000000000001";
+const REMOTE: &str = "6f9a000000000000000000000000000000000000000000000000000000000002";
+
+#[tokio::test]
+async fn an_iphone_proves_itself_by_its_quiet_token_and_rings_by_the_other() {
+    let apple = Apple::new().await;
+    let param = format!("{}.{}.voip&remote", ApnsOptions::default().team, ApnsOptions::default().bundle);
+    let (status, told) = apple.subscribe(&param, &format!("{VOIP}:voip&{REMOTE}:remote")).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    let proof = apple.push.records().pop().unwrap();
+    assert_eq!((proof.device.as_str(), proof.push_type.as_str(), proof.status), (REMOTE, "background", 200));
+    let code = json!({ "code": proof.payload["b"] });
+    let shown = apple.client.post(told["subscription"].as_str().unwrap()).json(&code).send().await.unwrap();
+    assert_eq!(shown.status(), StatusCode::CREATED);
+    let told: Value = serde_json::from_str(&shown.text().await.unwrap()).unwrap();
+    let address = told["endpoint"].as_str().unwrap();
+    for (urgency, device, kind) in
+        [("high", VOIP, "voip"), ("normal", REMOTE, "background"), ("low", REMOTE, "background")]
+    {
+        assert_eq!(apple.post(address, urgency).await, StatusCode::CREATED, "{urgency}");
+        let last = apple.push.records().pop().unwrap();
+        assert_eq!((last.device.as_str(), last.push_type.as_str(), last.status), (device, kind, 200));
+        assert_eq!(last.payload["t"], "sealed");
+    }
+}
+
+#[tokio::test]
+async fn an_iphone_with_a_ringing_token_alone_is_never_rung_for_what_is_no_call() {
+    let apple = Apple::new().await;
+    let param = format!("{}.{}.voip", ApnsOptions::default().team, ApnsOptions::default().bundle);
+    // There is no quiet push that could carry a code.
+    let (status, told) = apple.subscribe(&param, VOIP).await;
+    assert_eq!(status, StatusCode::CREATED, "{told}");
+    let address = told["endpoint"].as_str().unwrap();
+    assert_eq!(apple.post(address, "normal").await, StatusCode::BAD_GATEWAY);
+    assert_eq!(apple.post(address, "low").await, StatusCode::BAD_GATEWAY);
+    assert_eq!(apple.push.records().len(), 0);
+    assert_eq!(apple.post(address, "high").await, StatusCode::CREATED);
+    assert_eq!(apple.push.records()[0].push_type, "voip");
+}
+
+#[tokio::test]
+async fn a_gateway_posts_many_wakes_on_one_connection_of_http_2() {
+    let vendor = Vendor::new("").await;
+    let (_, address) = vendor.subscribe(TOKEN).await;
+    let posts = (0..10).map(|_| {
+        let request = vendor.client.post(&address).body("sealed");
+        CALL.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send()
+    });
+    for answer in futures_util::future::join_all(posts).await {
+        let answer = answer.unwrap();
+        assert_eq!((answer.status(), answer.version()), (StatusCode::CREATED, reqwest::Version::HTTP_2));
+    }
 }

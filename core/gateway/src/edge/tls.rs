@@ -41,6 +41,15 @@ pub(crate) fn for_http(
     Ok(Arc::new(config))
 }
 
+/// The same for HTTP/2 as well: whoever posts many wakes needs one connection.
+pub(crate) fn for_http2(
+    certificates: Arc<dyn ResolvesServerCert>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut config = plain(certificates)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
 fn plain(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)

@@ -199,7 +199,7 @@ impl Inner {
             .timeout(answer_within(push.until))
             .header("authorization", sensitive(&authorization))
             .header("ttl", push.until.since(system::now()).as_secs())
-            .header("urgency", if push.purpose == Purpose::Refresh { "low" } else { "high" })
+            .header("urgency", urgency(push.purpose))
             .header("topic", topic);
         if !body.is_empty() {
             request = request
@@ -258,6 +258,16 @@ fn body(push: &Push, keys: Option<&WebPushKeys>, slim: bool) -> Result<Vec<u8>, 
         payload.envelope = None;
     }
     seal(keys, payload.to_json().as_bytes())
+}
+
+/// RFC 8030 §5.3: `high` is a call's; what is held besides is as a chat's message, and must not ring where a relay has
+/// nothing but a ringing token.
+fn urgency(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Call => "high",
+        Purpose::Request => "normal",
+        Purpose::Refresh => "low",
+    }
 }
 
 #[cfg(test)]

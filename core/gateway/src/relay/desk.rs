@@ -168,7 +168,7 @@ impl Desk {
             Refused::Unknown => NotPosted::Gone,
             Refused::TooOften(seconds) => NotPosted::TooOften(seconds),
         })?;
-        let purpose = if wake.urgent { Purpose::Call } else { Purpose::Refresh };
+        let purpose = wake.purpose;
         let chosen = target.targets().ok().and_then(|targets| target_for(targets, purpose));
         let (Some(sender), Some(chosen)) = (self.senders.of(&target.provider), chosen) else {
             // What is not urgent must not ring, and this token can do nothing else.
@@ -183,7 +183,11 @@ impl Desk {
         };
         let payload = Payload { kind, ttl: Some(seconds), ..Payload::refresh(system::wall().0) };
         // A call is of use for its seconds only; what may wait is handed over once, and the vendor keeps it.
-        let until = system::now() + if wake.urgent { lifetime.min(WITHIN) } else { lifetime };
+        let until = system::now()
+            + match purpose {
+                Purpose::Call => lifetime.min(WITHIN),
+                Purpose::Request | Purpose::Refresh => lifetime,
+            };
         let push = Push { target: chosen, purpose, payload, call_id: None, until };
         let sent = tokio::time::timeout(WITHIN + Duration::from_secs(1), sender.send(&push)).await;
         match sent.unwrap_or(Outcome::Unavailable) {
@@ -205,8 +209,8 @@ impl Desk {
 pub(super) struct Wake {
     /// `TTL` (RFC 8030 §5.2).
     pub(super) ttl: Duration,
-    /// `Urgency: high` (RFC 8030 §5.3): a call.
-    pub(super) urgent: bool,
+    /// By `Urgency` (RFC 8030 §5.3): `high` is a call and rings, nothing else does.
+    pub(super) purpose: Purpose,
     /// The body, sealed for the phone (RFC 8291).
     pub(super) body: Vec<u8>,
 }

@@ -45,6 +45,7 @@ use crate::config::tls::files;
 use crate::edge::certificate::Certificates;
 use crate::edge::{listen, tls};
 use crate::gateway::StartError;
+use crate::push::Purpose;
 use crate::push::dispatch::Senders;
 use crate::store::{Keeper, Row, Sqlite, Store as _, Table};
 use crate::web::{self, Peer};
@@ -160,7 +161,7 @@ fn open(desk: &Arc<Desk>, certificates: &Arc<Certificates>) -> Result<Vec<Socket
     let crowd = if proxied { web::PUBLIC.connections } else { web::PUBLIC.per_address };
     let manners = web::Manners { name: "relay", per_address: crowd, ..web::PUBLIC };
     for listener in listeners {
-        let tls = if proxied { None } else { Some(tls::for_http(Arc::clone(certificates) as _)?) };
+        let tls = if proxied { None } else { Some(tls::for_http2(Arc::clone(certificates) as _)?) };
         tokio::spawn(web::serve(listener, tls, router(Arc::clone(desk)), manners));
     }
     let certificates = Arc::clone(certificates);
@@ -332,9 +333,11 @@ async fn revoke(
 fn wish(headers: &HeaderMap, body: Bytes) -> Result<Wake, &'static str> {
     let field = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"));
     let ttl: u64 = field("ttl").and_then(|text| text.parse().ok()).ok_or("TTL is needed: seconds\n")?;
-    let urgent = match field("urgency") {
-        Some("high") => true,
-        None | Some("very-low" | "low" | "normal") => false,
+    // No urgency counts as normal (RFC 8030 §5.3).
+    let purpose = match field("urgency") {
+        Some("high") => Purpose::Call,
+        None | Some("normal") => Purpose::Request,
+        Some("very-low" | "low") => Purpose::Refresh,
         Some(_) => return Err("Urgency is very-low, low, normal or high\n"),
     };
     let token = |text: &str| {
@@ -346,7 +349,7 @@ fn wish(headers: &HeaderMap, body: Bytes) -> Result<Wake, &'static str> {
     if !body.is_empty() && field("content-encoding") != Some("aes128gcm") {
         return Err("a body must be sealed for the phone: Content-Encoding: aes128gcm (RFC 8291)\n");
     }
-    Ok(Wake { ttl: Duration::from_secs(ttl), urgent, body: body.to_vec() })
+    Ok(Wake { ttl: Duration::from_secs(ttl), purpose, body: body.to_vec() })
 }
 
 async fn wake(
