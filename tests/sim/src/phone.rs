@@ -248,7 +248,7 @@ pub(crate) fn media(call: CallId, request: &MediaRequest) -> Vec<Input> {
         | MediaRequest::Pause
         | MediaRequest::Ringback { .. }
         | MediaRequest::Mute { .. }
-            | MediaRequest::Conference { .. }
+        | MediaRequest::Conference { .. }
         | MediaRequest::Dtmf { .. }
         | MediaRequest::Stop => Vec::new(),
     }
