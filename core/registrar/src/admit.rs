@@ -1,10 +1,14 @@
 //! Who may ask for something: digest, trusted networks, and nobody else (class S24: no push before the caller is known).
 
+use core::net::IpAddr;
+use core::time::Duration;
+
 use wakeline_clock::Time;
 use wakeline_flow::FlowInfo;
 use wakeline_sip_auth::{Algorithm, Side, Verdict};
 use wakeline_sip_message::{Message, Name};
 
+use crate::guard::line;
 use crate::machine::Registrar;
 use crate::number::AorId;
 use crate::refused::Refused;
@@ -58,7 +62,8 @@ impl Registrar {
             return Ok(Admitted { trusted: true, quota: self.keyed.digest(name.as_bytes()) });
         }
         let user = from.user_unescaped().unwrap_or_default();
-        let named = format!("{user}@{}", from.host_text());
+        // In one spelling, or every other one would be a name of its own to guess at.
+        let named = format!("{user}@{}", from.host_text().to_ascii_lowercase());
         let claimed = self.accounts.find(&user, from.host_text());
         // In an upstream's domain we know those only whose credential we keep.
         let known = self.accounts.is_ours(from.host_text())
@@ -73,7 +78,7 @@ impl Registrar {
         {
             return Ok(self.local(claimed));
         }
-        if let Some(wait) = self.guard.wait(now, flow.remote.ip(), &named) {
+        if let Some(wait) = self.must_wait(now, flow.remote.ip(), &named) {
             return Err(Refused::later(wait));
         }
         match self.prove(now, request, Asked::Proxy) {
@@ -89,6 +94,21 @@ impl Registrar {
                 Err(Refused::code(403))
             }
         }
+    }
+
+    /// How long a try for `named` from `source` is not looked at, after wrong passwords.
+    pub(crate) fn must_wait(&self, now: Time, source: IpAddr, named: &str) -> Option<Duration> {
+        // Without any failure nobody's bindings are looked for.
+        self.guard.wait(now, source, named, false)?;
+        self.guard.wait(now, source, named, self.is_at_home(source, named))
+    }
+
+    /// Whether a phone of this address of record is registered from this source now.
+    fn is_at_home(&self, source: IpAddr, named: &str) -> bool {
+        let found = named.rsplit_once('@').and_then(|(user, domain)| self.accounts.find(user, domain));
+        let Some(entry) = found.and_then(|aor| self.accounts.get(aor)) else { return false };
+        let flows = entry.bindings.iter().filter_map(|id| self.bindings.get(*id)?.flow);
+        flows.filter_map(|flow| self.flows.get(flow)).any(|flow| line(flow.info.remote.ip()) == line(source))
     }
 
     /// Looks at the digest of a request.

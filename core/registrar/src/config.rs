@@ -214,6 +214,8 @@ pub struct Limits {
     pub answers: usize,
     /// REGISTERs that wait for an upstream's answer.
     pub registering: usize,
+    /// Wrong passwords of one source within ten minutes, whoever is tried.
+    pub wrong_passwords: u16,
     /// Wakes of one address of record.
     pub wakes_per_aor: Allowance,
     /// Wakes by one caller.
@@ -235,6 +237,7 @@ impl Default for Limits {
             nonces: 1_000_000,
             answers: 8192,
             registering: 50_000,
+            wrong_passwords: 100,
             wakes_per_aor: Allowance { per_minute: 6, per_hour: 30 },
             wakes_per_caller: Allowance { per_minute: 6, per_hour: 30 },
         }

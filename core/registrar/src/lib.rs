@@ -22,6 +22,7 @@ mod deadline;
 mod flow;
 mod fork;
 mod forward;
+mod guard;
 mod hold;
 mod keyed;
 mod lapse;

@@ -19,11 +19,12 @@ use crate::context::{Context, Lost, Step};
 use crate::copies::Answers;
 use crate::deadline::{Deadlines, Due};
 use crate::flow::Flows;
+use crate::guard::Guard;
 use crate::keyed::Keyed;
 use crate::number::{AorId, BindingId, ContextId, PushKey};
 use crate::outcome::Outcomes;
 use crate::output::{Gauges, Loaded, Output, PushResult};
-use crate::quota::{Guard, Quota};
+use crate::quota::Quota;
 use crate::seal::Seal;
 use crate::trace::{Leg, Trace};
 use crate::uplink::Upstreams;
@@ -139,7 +140,7 @@ impl Registrar {
             quotas_armed: Time::NEVER,
             wakes_per_aor: Quota::new(limits.wakes_per_aor, limits.quota_names, keyed),
             wakes_per_caller: Quota::new(limits.wakes_per_caller, limits.quota_names, keyed),
-            guard: Guard::new(limits.quota_names, keyed),
+            guard: Guard::new(limits.quota_names, limits.wrong_passwords, keyed),
             upstreams: Upstreams::new(config.upstreams.clone()),
             outputs: VecDeque::new(),
             keyed,

@@ -63,9 +63,9 @@ impl Registrar {
         }
         let to = request.to().map_err(bad)?.uri();
         let user = to.user_unescaped().unwrap_or_default();
-        let named = format!("{user}@{}", to.host_text());
+        let named = format!("{user}@{}", to.host_text().to_ascii_lowercase());
         let source = flow.remote.ip();
-        if let Some(wait) = self.guard.wait(now, source, &named) {
+        if let Some(wait) = self.must_wait(now, source, &named) {
             return Err(Refused::later(wait));
         }
         let (owner, info) = match self.prove(now, request, crate::admit::Asked::Registrar) {

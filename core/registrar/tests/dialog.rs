@@ -297,6 +297,31 @@ fn s28_no_relay_no_loop() {
 }
 
 #[test]
+fn s28_a_spiral_is_not_a_circle() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    let mut ben = Phone::new(&mut world, "ben", INSTANCE_B, "");
+    ben.register(&mut world);
+    let trunk = Trunk::new(&mut world);
+    world.take();
+    // RFC 5393 §4.2: it went out to somebody who led it on to another address here, so it comes back with another
+    // Request-URI, the same Call-ID, and one Via more.
+    let first = trunk.invite(&mut world, "mia", "spiral-1");
+    world.take();
+    let again = first
+        .edit()
+        .set_request_uri(format!("sip:ben@{DOMAIN}"))
+        .prepend(Name::Via, "SIP/2.0/TCP 198.51.100.7:5060;branch=z9hG4bKspiral")
+        .finish()
+        .unwrap();
+    world.receive(trunk.flow, &again);
+    let out = world.take();
+    assert_eq!(final_status(&out, trunk.flow), None);
+    assert!(sent(&out, ben.flow).iter().any(|message| message.method() == Method::Invite));
+}
+
+#[test]
 fn s28_forged_route_names_lead_nowhere() {
     let mut world = World::new();
     let trunk = Trunk::new(&mut world);

@@ -535,3 +535,51 @@ fn s14_a_datagram_phone_without_an_instance_leaves_nothing_behind_for_ever() {
     assert_eq!(register(&mut world), Some(200), "nobody closes a datagram flow; its silence tells");
     assert_eq!(world.gateway.gauges().bindings, 10);
 }
+
+/// Somebody who tries one password with everybody, over a connection from this address.
+fn spray(world: &mut World, remote: &str) {
+    for number in 0..120 {
+        let user: &'static str = format!("guess{number}").leak();
+        let mut guesser = Phone::new(world, user, INSTANCE_B, "");
+        guesser.flow = world.open(Transport::Tls, remote);
+        guesser.register(world);
+    }
+}
+
+#[test]
+fn s16_one_password_tried_with_everybody_keeps_its_source_waiting_and_not_the_phone_that_is_at_home_there() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "");
+    mia.flow = world.open(Transport::Tls, "192.0.2.66");
+    mia.register_for(&mut world, 600);
+    spray(&mut world, "192.0.2.66");
+    world.take();
+    let mut ben = Phone::new(&mut world, "ben", INSTANCE_A, "");
+    ben.flow = world.open(Transport::Tls, "192.0.2.66");
+    let request = ben.register_request(&mut world, 600);
+    world.receive(ben.flow, &request);
+    assert_eq!(statuses(&world.take(), ben.flow), [503], "who was not here before waits");
+    let (out, _) = mia.register(&mut world);
+    assert_eq!(last_status(&out, &mia), Some(200), "who is at home here does not");
+    let mut elsewhere = Phone::new(&mut world, "ben", INSTANCE_A, "");
+    let (out, _) = elsewhere.register(&mut world);
+    assert_eq!(last_status(&out, &elsewhere), Some(200));
+}
+
+#[test]
+fn s16_another_spelling_of_the_domain_is_no_other_name_to_guess_at() {
+    let mut world = World::new();
+    let mut guesser = Phone::new(&mut world, "mia", INSTANCE_B, "");
+    guesser.flow = world.open(Transport::Tls, "192.0.2.66");
+    guesser.credentials =
+        wakeline_sip_auth::Credentials::password("mia", wakeline_secret::Secret::from("guess"));
+    for _ in 0..5 {
+        guesser.session.clear();
+        guesser.register(&mut world);
+    }
+    let request = guesser.register_request(&mut world, 600);
+    let to = format!("<sip:mia@{}>", DOMAIN.to_uppercase());
+    let request = request.edit().replace(Name::To, to).finish().unwrap();
+    world.receive(guesser.flow, &request);
+    assert_eq!(statuses(&world.take(), guesser.flow), [503]);
+}

@@ -57,7 +57,7 @@ impl Registrar {
         }
         let user = to.user_unescaped().ok_or(Refused::code(400))?;
         let named = format!("{user}@{}", to.host_text().to_ascii_lowercase());
-        if let Some(wait) = self.guard.wait(now, flow.remote.ip(), &named) {
+        if let Some(wait) = self.must_wait(now, flow.remote.ip(), &named) {
             return Err(Refused::later(wait));
         }
         if self.upstreams.registering.len() >= self.config.limits.registering {
