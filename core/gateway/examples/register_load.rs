@@ -68,6 +68,8 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<usize>().unwrap());
     let (phones, rounds) = (arguments.next().unwrap_or(5000), arguments.next().unwrap_or(10));
     let mut config = Config::default().on_any_port();
+    // Everybody here comes from one address and is challenged once.
+    config.limits.refusals = 0;
     for number in 0..phones {
         let user = format!("u{number}");
         config.account.push(Account { user, password: "secret".into(), ..Account::default() });

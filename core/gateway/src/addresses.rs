@@ -16,19 +16,31 @@ const AGAIN: Duration = Duration::from_secs(600);
 const MOST: usize = 10_000;
 
 /// When each address was last heard.
-#[derive(Default)]
 pub(crate) struct Addresses {
+    room: usize,
     heard: HashMap<u64, Time>,
     /// When to look at each again.
     due: BinaryHeap<Reverse<(Time, u64)>>,
 }
 
 impl Addresses {
-    /// A datagram came.
-    pub(crate) fn heard(&mut self, now: Time, flow: FlowId) {
-        if self.heard.insert(flow.0, now).is_none() {
-            self.due.push(Reverse((now + IDLE, flow.0)));
+    /// Room for so many.
+    pub(crate) fn new(room: usize) -> Addresses {
+        Addresses { room, heard: HashMap::new(), due: BinaryHeap::new() }
+    }
+
+    /// A datagram came; `false` when it is from one address too many.
+    pub(crate) fn heard(&mut self, now: Time, flow: FlowId) -> bool {
+        if let Some(heard) = self.heard.get_mut(&flow.0) {
+            *heard = now;
+            return true;
         }
+        if self.heard.len() >= self.room {
+            return false;
+        }
+        self.heard.insert(flow.0, now);
+        self.due.push(Reverse((now + IDLE, flow.0)));
+        true
     }
 
     /// Those that are let go now.
@@ -59,12 +71,13 @@ mod tests {
 
     #[test]
     fn s14_silent_addresses_go_and_bound_ones_stay() {
-        let mut addresses = Addresses::default();
+        let mut addresses = Addresses::new(3);
         let at = |seconds: u64| Time::ZERO + Duration::from_secs(seconds);
         for name in 1..=3 {
-            addresses.heard(at(0), FlowId(name));
+            assert!(addresses.heard(at(0), FlowId(name)));
         }
-        addresses.heard(at(100), FlowId(3));
+        assert!(addresses.heard(at(100), FlowId(3)));
+        assert!(!addresses.heard(at(100), FlowId(4)), "a flood of sources finds no room");
         let bound = |flow: FlowId| flow == FlowId(2);
         assert!(addresses.idle(at(239), bound).is_empty());
         assert_eq!(addresses.idle(at(240), bound), [FlowId(1)]);

@@ -16,6 +16,8 @@ pub struct Stats {
     pub streams: usize,
     /// Those of them that have not registered.
     pub unregistered_streams: usize,
+    /// Senders that were refused of late.
+    pub refused_senders: usize,
     /// Push requests without an answer yet.
     pub pushes_on_their_way: usize,
     /// Datagrams that could not be sent.
@@ -103,6 +105,8 @@ pub struct Counters {
     pub evicted: u64,
     /// Connections closed because they did not read.
     pub given_up: u64,
+    /// Requests that were not looked at, because their sender was refused too often.
+    pub turned_away: u64,
 }
 
 impl Counters {

@@ -1,6 +1,6 @@
 //! Connections that have not shown yet whom they belong to (class S15).
 //!
-//! They have little time, and little room: from one address, and altogether, the oldest makes room for the newest.
+//! They have little time, and little room: from one sender, and altogether, the oldest makes room for the newest.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use wakeline_clock::Time;
 use wakeline_flow::{FlowId, FlowInfo};
+
+use crate::household;
 
 /// The connections of people we do not know yet.
 pub(crate) struct Strangers {
@@ -34,7 +36,7 @@ impl Strangers {
 
     /// A connection came; gives those that must go for it.
     pub(crate) fn enter(&mut self, now: Time, flow: FlowInfo) -> Vec<FlowId> {
-        let source = flow.remote.ip();
+        let source = household::of(flow.remote.ip());
         self.since.insert(flow.id.0, (now, source));
         self.order.insert(flow.id.0, now);
         let from_here = self.by_source.entry(source).or_default();

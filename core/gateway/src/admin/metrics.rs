@@ -18,6 +18,7 @@ pub(crate) fn text(stats: &Stats) -> String {
         ("flows", "Open flows of every transport.", gauges.flows),
         ("streams", "Open TCP, TLS and WebSocket connections.", stats.streams),
         ("unregistered_streams", "Connections that have not registered.", stats.unregistered_streams),
+        ("refused_senders", "Senders that were refused of late.", stats.refused_senders),
         ("requests_in_progress", "Requests in progress.", gauges.contexts),
         ("held", "Requests held for a sleeping device.", gauges.held),
         ("pushes_on_their_way", "Pushes without an answer yet.", stats.pushes_on_their_way),
@@ -55,6 +56,11 @@ pub(crate) fn text(stats: &Stats) -> String {
         ),
         ("garbage", "Datagrams and messages that were no SIP.", counters.garbage),
         ("evicted", "Connections closed to make room for newer ones.", counters.evicted),
+        (
+            "turned_away",
+            "Requests not looked at, because their sender was refused too often.",
+            counters.turned_away,
+        ),
         ("given_up", "Connections closed because they did not read.", counters.given_up),
         ("udp_dropped", "Datagrams that could not be sent.", stats.udp_dropped),
     ] {

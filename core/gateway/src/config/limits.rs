@@ -13,6 +13,12 @@ pub struct Limits {
     pub unregistered: usize,
     /// Seconds after which one is closed.
     pub unregistered_seconds: u64,
+    /// Refused requests of people who are not registered, from one address, at once.
+    pub refusals: u32,
+    /// How many of them run off again in a second.
+    pub refusals_per_second: u32,
+    /// Wrong passwords from one address within ten minutes.
+    pub wrong_passwords: u16,
     /// Bindings.
     pub bindings: usize,
     /// Of one address of record.
@@ -33,6 +39,9 @@ impl Default for Limits {
             unregistered_per_source: 512,
             unregistered: 20_000,
             unregistered_seconds: 30,
+            refusals: 400,
+            refusals_per_second: 20,
+            wrong_passwords: 100,
             bindings: 1_000_000,
             bindings_per_aor: 10,
             requests: 200_000,
@@ -46,6 +55,7 @@ impl Default for Limits {
 impl Limits {
     /// The machine's caps; those that the file does not name stay as they are.
     pub(super) fn tell(&self, limits: &mut registrar::Limits) {
+        limits.wrong_passwords = self.wrong_passwords;
         limits.bindings = self.bindings;
         limits.bindings_per_aor = self.bindings_per_aor;
         limits.contexts = self.requests;

@@ -112,7 +112,8 @@ impl UdpPort {
         FlowInfo { id: FlowId(id), transport: Transport::Udp, local: self.local, remote }
     }
 
-    fn remote(&self, flow: FlowId) -> Option<SocketAddr> {
+    /// Who is at the other end of a flow of this socket.
+    pub(crate) fn remote(&self, flow: FlowId) -> Option<SocketAddr> {
         let low = flow.0 & ((1 << 48) - 1);
         if flow.0 & V6 == 0 {
             let address = Ipv4Addr::from((low >> 16) as u32);

@@ -18,6 +18,7 @@ use crate::edge::certificate::Certificates;
 use crate::edge::listen;
 use crate::edge::next_hop::Dial;
 use crate::edge::sessions::Sessions;
+use crate::knocks::Knocks;
 use crate::provision::{self, Office};
 use crate::push::canary::{Canary, Reports};
 use crate::push::dispatch::{Dispatcher, Senders};
@@ -146,6 +147,7 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
             limits.unregistered,
             Duration::from_secs(limits.unregistered_seconds),
         ),
+        knocks: Knocks::new(limits.refusals, limits.refusals_per_second),
         dial: Dial::new(trusts, names, sender, &bound.sip),
         state: State::new(now),
     };

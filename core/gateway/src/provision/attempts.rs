@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use wakeline_clock::Time;
 
+use crate::household;
+
 /// Over this span attempts are counted.
 pub(crate) const SPAN: Duration = Duration::from_secs(60);
 /// Addresses that are remembered (class S14).
@@ -27,7 +29,7 @@ impl Attempts {
     /// Whether this address may try; a right guess by one that was wrong too often counts for nothing.
     pub(crate) fn may_try(&self, now: Time, address: IpAddr) -> bool {
         self.seen
-            .get(&of(address))
+            .get(&household::of(address))
             .is_none_or(|(since, count)| now.since(*since) >= SPAN || *count < self.most)
     }
 
@@ -39,22 +41,11 @@ impl Attempts {
                 self.seen.pop_first();
             }
         }
-        let entry = self.seen.entry(of(address)).or_insert((now, 0));
+        let entry = self.seen.entry(household::of(address)).or_insert((now, 0));
         if now.since(entry.0) >= SPAN {
             *entry = (now, 0);
         }
         entry.1 = entry.1.saturating_add(1);
-    }
-}
-
-/// A household has a /64 of IPv6; one address of it is not counted apart from the next.
-fn of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(six) => match six.to_ipv4_mapped() {
-            Some(four) => IpAddr::V4(four),
-            None => IpAddr::V6((u128::from(six) & !u128::from(u64::MAX)).into()),
-        },
     }
 }
 

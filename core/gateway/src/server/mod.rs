@@ -3,83 +3,40 @@
 //! Whatever comes in is handed to the machine, then everything the machine says is done in its order. What is said to
 //! one stream in one turn leaves as one flight: the 200 to a REGISTER and the INVITE that waited for it.
 
+mod command;
+mod hear;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc};
 use wakeline_clock::{Time, WallTime, system};
 use wakeline_flow::{FlowId, FlowInfo, Received};
-use wakeline_push::WakeId;
-use wakeline_registrar::{
-    Account, AorView, BindingView, Leg, Output, PushKey, PushResult, Registrar, Trace, TrustedPeer,
-};
-use wakeline_sip_message::{Builder, Message, Method};
+use wakeline_registrar::{Leg, Output, PushKey, PushResult, Registrar, Trace, TrustedPeer};
+use wakeline_sip_message::{Message, Method};
 
+pub(crate) use self::command::Command;
+use self::command::Draining;
 use crate::addresses::Addresses;
 use crate::edge::certificate::Certificates;
 use crate::edge::next_hop::{Dial, PING};
 use crate::edge::udp::{BATCH, UdpPort};
 use crate::edge::{Inbound, Outgoing, stun};
+use crate::knocks::Knocks;
 use crate::push::canary::Reports;
 use crate::push::dispatch::Dispatcher;
-use crate::stats::{Counters, Durations, Stats};
+use crate::stats::{Counters, Durations};
 use crate::store::{Change, Keeper, Table, record};
 use crate::strangers::Strangers;
-use crate::wakes::{Stretch, Wake, Wakes};
-
-/// What a [`crate::Handle`] asks for.
-pub(crate) enum Command {
-    Stats(oneshot::Sender<Stats>),
-    Bindings {
-        user: String,
-        domain: String,
-        reply: oneshot::Sender<Vec<BindingView>>,
-    },
-    /// The newest wakes.
-    Wakes {
-        most: usize,
-        reply: oneshot::Sender<Vec<Wake>>,
-    },
-    Wake {
-        wake: WakeId,
-        reply: oneshot::Sender<Option<Wake>>,
-    },
-    /// A page of addresses of record.
-    Aors {
-        from: u32,
-        most: usize,
-        reply: oneshot::Sender<Vec<AorView>>,
-    },
-    Aor {
-        user: String,
-        domain: String,
-        reply: oneshot::Sender<Option<AorView>>,
-    },
-    PutAccount(Account),
-    RemoveAccount {
-        user: String,
-        domain: String,
-    },
-    /// What the 200s to this account's REGISTERs say of its settings.
-    SettingsNews {
-        user: String,
-        domain: String,
-        news: Option<String>,
-    },
-    ReloadCertificate,
-    /// Take on nothing new; tell when nothing is in progress, or when it took too long.
-    Drain {
-        limit: Duration,
-        done: oneshot::Sender<bool>,
-    },
-    Shutdown,
-}
+use crate::wakes::{Stretch, Wakes};
 
 /// How often small duties are looked after.
 const DUTIES: Duration = Duration::from_secs(1);
+/// UDP addresses that are known at one time: as many as bindings, and as many again that come and go.
+const ADDRESSES: usize = 2_000_000;
 /// How often the certificate's files are looked at.
 const CERTIFICATE: Duration = Duration::from_secs(10);
 /// Messages of streams per turn, and batches of one UDP socket.
@@ -92,12 +49,6 @@ struct Stream {
     flow: FlowInfo,
     /// What is to leave with the end of this turn.
     flight: Vec<Bytes>,
-}
-
-/// A drain that somebody waits for.
-struct Draining {
-    until: Time,
-    done: oneshot::Sender<bool>,
 }
 
 /// Everything the loop owns.
@@ -114,6 +65,7 @@ pub(crate) struct Server {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) trusted: Vec<TrustedPeer>,
     pub(crate) strangers: Strangers,
+    pub(crate) knocks: Knocks,
     pub(crate) dial: Dial,
     pub(crate) state: State,
 }
@@ -151,7 +103,7 @@ impl State {
             started: now,
             duties: now + DUTIES,
             certificate: now + CERTIFICATE,
-            addresses: Addresses::default(),
+            addresses: Addresses::new(ADDRESSES),
             wakes: Wakes::default(),
             wake: Durations::default(),
             ring: Durations::default(),
@@ -224,7 +176,10 @@ impl Server {
             let full = datagrams.len() == BATCH;
             let (now, wall) = (system::now(), system::wall());
             for (flow, bytes) in datagrams.drain(..) {
-                self.state.addresses.heard(now, flow.id);
+                if !self.state.addresses.heard(now, flow.id) {
+                    self.state.counters.turned_away += 1;
+                    continue;
+                }
                 match bytes.first() {
                     // Empty, or a keep-alive of line ends or zeros, which some phones send over UDP too.
                     None | Some(b'\r' | b'\n' | 0) if bytes.len() <= 4 => {
@@ -238,64 +193,15 @@ impl Server {
                             port.queue(flow.id, answer);
                         }
                     }
+                    None | Some(_) if self.must_wait(now, &flow, &bytes).is_some() => {
+                        self.state.counters.turned_away += 1;
+                    }
                     None | Some(_) => self.registrar.handle_received(now, wall, Received { flow, bytes }),
                 }
             }
             self.speak();
             if !full {
                 return;
-            }
-        }
-    }
-
-    /// Something came up from a stream.
-    fn hear(&mut self, now: Time, wall: WallTime, what: Inbound) {
-        match what {
-            Inbound::Opened(flow, sender) => {
-                self.state.streams.insert(flow.id.0, Stream { sender, flow, flight: Vec::new() });
-                if !self.trusted.iter().any(|peer| peer.contains(flow.remote)) {
-                    let evicted = self.strangers.enter(now, flow);
-                    self.state.counters.evicted += evicted.len() as u64;
-                    self.state.closing.extend(evicted);
-                }
-            }
-            Inbound::Message(flow, bytes) => {
-                // One that was told to close meanwhile is not listened to any more.
-                if self.state.streams.contains_key(&flow.id.0) {
-                    self.registrar.handle_received(now, wall, Received { flow, bytes });
-                }
-            }
-            Inbound::KeepAlive(flow) => self.registrar.handle_flow_alive(now, flow),
-            Inbound::Broken(flow, message) => {
-                if let Some(answer) = message.and_then(|message| refusal(&message)) {
-                    self.transmit(flow.id, answer);
-                }
-                self.state.closing.push(flow.id);
-            }
-            Inbound::HopFound(hop, remote) => {
-                let same = |port: &&mut UdpPort| port.local().is_ipv4() == remote.is_ipv4();
-                match self.udp.iter_mut().find(same) {
-                    Some(port) => {
-                        let flow = Dial::reachable(port.flow(remote));
-                        self.registrar.handle_hop_opened(now, hop, flow);
-                    }
-                    None => {
-                        tracing::error!(%remote, "no UDP socket listens in the address family of a next hop");
-                        self.registrar.handle_hop_failed(now, hop);
-                    }
-                }
-            }
-            Inbound::HopOpened(hop, flow, sender) => {
-                self.state.streams.insert(flow.id.0, Stream { sender, flow, flight: Vec::new() });
-                self.state.hops.push(flow.id);
-                self.registrar.handle_hop_opened(now, hop, flow);
-            }
-            Inbound::HopFailed(hop) => self.registrar.handle_hop_failed(now, hop),
-            Inbound::Closed(flow) => {
-                self.state.hops.retain(|open| *open != flow);
-                self.strangers.leave(flow);
-                self.state.streams.remove(&flow.0);
-                self.registrar.handle_flow_closed(now, wall, flow);
             }
         }
     }
@@ -338,6 +244,9 @@ impl Server {
 
     fn transmit(&mut self, flow: FlowId, bytes: Bytes) {
         self.state.counters.sent += 1;
+        if is_refusal(&bytes) {
+            self.count_refusal(flow);
+        }
         if let Some(index) = UdpPort::socket_of(flow) {
             if let Some(port) = self.udp.get_mut(index) {
                 port.queue(flow, bytes);
@@ -378,49 +287,11 @@ impl Server {
         }
     }
 
-    fn obey(&mut self, now: Time, wall: WallTime, command: Command) {
-        match command {
-            Command::Stats(reply) => drop(reply.send(self.stats(now))),
-            Command::Bindings { user, domain, reply } => {
-                drop(reply.send(self.registrar.bindings_of(now, &user, &domain)));
-            }
-            Command::Wakes { most, reply } => drop(reply.send(self.state.wakes.recent(most))),
-            Command::Wake { wake, reply } => drop(reply.send(self.state.wakes.get(&wake))),
-            Command::Aors { from, most, reply } => drop(reply.send(self.registrar.aors(now, from, most))),
-            Command::Aor { user, domain, reply } => {
-                drop(reply.send(self.registrar.aor(now, &user, &domain)));
-            }
-            Command::PutAccount(account) => {
-                // A password that is kept for an upstream lies nowhere in clear: such an account stands in the file, sealed.
-                if let Some(keeper) = self.keeper.as_ref().filter(|_| account.upstream.is_none()) {
-                    keeper.put(Table::Accounts, Change::Put(record::account_row(&account)));
-                }
-                self.registrar.put_account(now, account);
-            }
-            Command::RemoveAccount { user, domain } => {
-                if let Some(keeper) = &self.keeper {
-                    keeper.put(Table::Accounts, Change::Remove(record::account_key(&user, &domain)));
-                }
-                self.registrar.remove_account(now, wall, &user, &domain);
-            }
-            Command::SettingsNews { user, domain, news } => {
-                self.registrar.set_settings_news(&user, &domain, news);
-            }
-            Command::ReloadCertificate => self.certificates.reload(),
-            Command::Drain { limit, done } => {
-                self.registrar.drain();
-                self.state.draining = Some(Draining { until: now + limit, done });
-                self.state.duties = now;
-                self.look_after(now, wall);
-            }
-            Command::Shutdown => {}
-        }
-    }
-
     /// Small duties, about once a second.
     fn look_after(&mut self, now: Time, wall: WallTime) {
         self.state.duties = now + DUTIES;
         self.state.closing.extend(self.strangers.overdue(now));
+        self.knocks.forget(now);
         if now >= self.state.ping {
             self.state.ping = now + PING;
             for flow in self.state.hops.clone() {
@@ -443,23 +314,6 @@ impl Server {
                 self.state.duties = now + DUTIES / 10;
                 self.state.draining = Some(draining);
             }
-        }
-    }
-
-    fn stats(&self, now: Time) -> Stats {
-        Stats {
-            up_ms: u64::try_from(now.since(self.state.started).as_millis()).unwrap_or(u64::MAX),
-            gauges: self.registrar.gauges(),
-            streams: self.state.streams.len(),
-            unregistered_streams: self.strangers.len(),
-            pushes_on_their_way: self.pushes.on_their_way(),
-            udp_dropped: self.udp.iter().map(|port| port.dropped).sum(),
-            store_waiting: self.keeper.as_ref().map_or(0, Keeper::waiting),
-            store_trouble: self.keeper.as_ref().and_then(|keeper| keeper.health().trouble()),
-            canaries: self.canaries.all(),
-            counters: self.state.counters,
-            wake: self.state.wake,
-            ring: self.state.ring,
         }
     }
 
@@ -521,12 +375,9 @@ async fn unblocked(ports: &[UdpPort]) {
     .await;
 }
 
-/// 400 to a request that cannot be framed (RFC 3261 §18.3); nothing to a response or an ACK.
-fn refusal(message: &Message) -> Option<Bytes> {
-    if !message.is_request() || message.method() == Method::Ack {
-        return None;
-    }
-    Some(Builder::response(message, 400, "Bad Request").build().ok()?.to_bytes())
+/// Whether it is a response that refuses something.
+fn is_refusal(bytes: &[u8]) -> bool {
+    bytes.strip_prefix(b"SIP/2.0 ").and_then(<[u8]>::first).is_some_and(|class| (b'4'..=b'6').contains(class))
 }
 
 /// Whether a response shows that the connection belongs to somebody we know: a call that was let in.

@@ -1,0 +1,127 @@
+//! What the loop is asked from outside: by the handle, the administrator's view and provisioning.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use wakeline_clock::{Time, WallTime};
+use wakeline_push::WakeId;
+use wakeline_registrar::{Account, AorView, BindingView};
+
+use super::Server;
+use crate::stats::Stats;
+use crate::store::{Change, Keeper, Table, record};
+use crate::wakes::Wake;
+
+/// What a [`crate::Handle`] asks for.
+pub(crate) enum Command {
+    Stats(oneshot::Sender<Stats>),
+    Bindings {
+        user: String,
+        domain: String,
+        reply: oneshot::Sender<Vec<BindingView>>,
+    },
+    /// The newest wakes.
+    Wakes {
+        most: usize,
+        reply: oneshot::Sender<Vec<Wake>>,
+    },
+    Wake {
+        wake: WakeId,
+        reply: oneshot::Sender<Option<Wake>>,
+    },
+    /// A page of addresses of record.
+    Aors {
+        from: u32,
+        most: usize,
+        reply: oneshot::Sender<Vec<AorView>>,
+    },
+    Aor {
+        user: String,
+        domain: String,
+        reply: oneshot::Sender<Option<AorView>>,
+    },
+    PutAccount(Account),
+    RemoveAccount {
+        user: String,
+        domain: String,
+    },
+    /// What the 200s to this account's REGISTERs say of its settings.
+    SettingsNews {
+        user: String,
+        domain: String,
+        news: Option<String>,
+    },
+    ReloadCertificate,
+    /// Take on nothing new; tell when nothing is in progress, or when it took too long.
+    Drain {
+        limit: Duration,
+        done: oneshot::Sender<bool>,
+    },
+    Shutdown,
+}
+
+/// A drain that somebody waits for.
+pub(super) struct Draining {
+    pub(super) until: Time,
+    pub(super) done: oneshot::Sender<bool>,
+}
+
+impl Server {
+    /// Does what is asked.
+    pub(super) fn obey(&mut self, now: Time, wall: WallTime, command: Command) {
+        match command {
+            Command::Stats(reply) => drop(reply.send(self.stats(now))),
+            Command::Bindings { user, domain, reply } => {
+                drop(reply.send(self.registrar.bindings_of(now, &user, &domain)));
+            }
+            Command::Wakes { most, reply } => drop(reply.send(self.state.wakes.recent(most))),
+            Command::Wake { wake, reply } => drop(reply.send(self.state.wakes.get(&wake))),
+            Command::Aors { from, most, reply } => drop(reply.send(self.registrar.aors(now, from, most))),
+            Command::Aor { user, domain, reply } => {
+                drop(reply.send(self.registrar.aor(now, &user, &domain)));
+            }
+            Command::PutAccount(account) => {
+                // A password that is kept for an upstream lies nowhere in clear: such an account stands in the file, sealed.
+                if let Some(keeper) = self.keeper.as_ref().filter(|_| account.upstream.is_none()) {
+                    keeper.put(Table::Accounts, Change::Put(record::account_row(&account)));
+                }
+                self.registrar.put_account(now, account);
+            }
+            Command::RemoveAccount { user, domain } => {
+                if let Some(keeper) = &self.keeper {
+                    keeper.put(Table::Accounts, Change::Remove(record::account_key(&user, &domain)));
+                }
+                self.registrar.remove_account(now, wall, &user, &domain);
+            }
+            Command::SettingsNews { user, domain, news } => {
+                self.registrar.set_settings_news(&user, &domain, news);
+            }
+            Command::ReloadCertificate => self.certificates.reload(),
+            Command::Drain { limit, done } => {
+                self.registrar.drain();
+                self.state.draining = Some(Draining { until: now + limit, done });
+                self.state.duties = now;
+                self.look_after(now, wall);
+            }
+            Command::Shutdown => {}
+        }
+    }
+
+    fn stats(&self, now: Time) -> Stats {
+        Stats {
+            up_ms: u64::try_from(now.since(self.state.started).as_millis()).unwrap_or(u64::MAX),
+            gauges: self.registrar.gauges(),
+            streams: self.state.streams.len(),
+            unregistered_streams: self.strangers.len(),
+            refused_senders: self.knocks.len(),
+            pushes_on_their_way: self.pushes.on_their_way(),
+            udp_dropped: self.udp.iter().map(|port| port.dropped).sum(),
+            store_waiting: self.keeper.as_ref().map_or(0, Keeper::waiting),
+            store_trouble: self.keeper.as_ref().and_then(|keeper| keeper.health().trouble()),
+            canaries: self.canaries.all(),
+            counters: self.state.counters,
+            wake: self.state.wake,
+            ring: self.state.ring,
+        }
+    }
+}
