@@ -11,6 +11,8 @@ pub struct Gateway {
     _process: Process,
     /// Its port for UDP and TCP.
     pub port: u16,
+    /// Its port for TLS, where it has one, and the certificate that it shows there.
+    pub tls: Option<(u16, std::path::PathBuf)>,
 }
 
 impl Gateway {
@@ -31,6 +33,32 @@ impl Gateway {
         )
     }
 
+    /// The same with TLS beside it.
+    pub fn start_with_tls(folder: &Folder, users: &[&str]) -> Gateway {
+        let (port, tls_port) = (free_port(), free_port());
+        let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into(), DOMAIN.into()])
+            .expect("a certificate");
+        let certificate = folder.write("gateway.crt", &signed.cert.pem());
+        let key = folder.write("gateway.key", &signed.signing_key.serialize_pem());
+        let accounts: String = users
+            .iter()
+            .map(|user| format!("[[account]]\nuser = \"{user}\"\npassword = \"{PASSWORD}\"\n"))
+            .collect();
+        let (clear, secure) = (format!("[\"127.0.0.1:{port}\"]"), format!("[\"127.0.0.1:{tls_port}\"]"));
+        let mut gateway = Gateway::start_with(
+            folder,
+            port,
+            &format!(
+                "domains = [\"{DOMAIN}\", \"127.0.0.1\"]\n[listen]\nudp = {clear}\ntcp = {clear}\ntls = {secure}\nws = []\nwss = []\n\
+                 [tls]\ncertificate = \"{}\"\nkey = \"{}\"\n{accounts}",
+                certificate.display(),
+                key.display()
+            ),
+        );
+        gateway.tls = Some((tls_port, certificate));
+        gateway
+    }
+
     /// Starts one with this file; `port` is where it listens.
     pub fn start_with(folder: &Folder, port: u16, file: &str) -> Gateway {
         let file = folder.write("gateway.toml", file);
@@ -38,18 +66,23 @@ impl Gateway {
         command.args(["gateway", "--config"]).arg(file).env("WAKELINE_LOG", "debug");
         let process = Process::start(&command, folder, "gateway.log");
         wait_until("the gateway listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Gateway { _process: process, port }
+        Gateway { _process: process, port, tls: None }
     }
 
     /// The webphone parameters of an account here.
     pub fn account<'a>(&self, user: &'a str, transport: &'a str) -> Vec<(&'static str, String)> {
-        vec![
+        let secure = self.tls.as_ref().filter(|_| transport == "2");
+        let mut account = vec![
             ("serveraddress", DOMAIN.to_owned()),
-            ("proxyaddress", format!("127.0.0.1:{}", self.port)),
+            ("proxyaddress", format!("127.0.0.1:{}", secure.map_or(self.port, |(port, _)| *port))),
             ("username", user.to_owned()),
             ("password", PASSWORD.to_owned()),
             ("transport", transport.to_owned()),
             ("localip", "127.0.0.1".to_owned()),
-        ]
+        ];
+        if let Some((_, certificate)) = secure {
+            account.push(("tlsroots", certificate.display().to_string()));
+        }
+        account
     }
 }

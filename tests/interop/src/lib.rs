@@ -20,4 +20,5 @@ pub mod linphone;
 pub mod phone;
 pub mod place;
 pub mod sipp;
+pub mod sipvicious;
 pub mod sound;
