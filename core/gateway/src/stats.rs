@@ -95,6 +95,16 @@ pub struct Counters {
     pub wakes_expired: u64,
     /// Wakes refused for their number.
     pub over_quota: u64,
+    /// Requests kept for devices that slept.
+    pub mail_kept: u64,
+    /// Devices that took a kept request.
+    pub mail_delivered: u64,
+    /// Devices that would not take one.
+    pub mail_refused: u64,
+    /// Kept requests whose time was over.
+    pub mail_expired: u64,
+    /// Requests that there was no room to keep.
+    pub mail_full: u64,
     /// Bytes that were no message.
     pub garbage: u64,
     /// Requests that found no next hop of their upstream up.
@@ -121,6 +131,11 @@ impl Counters {
             Leg::Held(_) => &mut self.held,
             Leg::WakeExpired(_) => &mut self.wakes_expired,
             Leg::OverQuota => &mut self.over_quota,
+            Leg::MailKept(_) => &mut self.mail_kept,
+            Leg::MailDelivered => &mut self.mail_delivered,
+            Leg::MailRefused(_) => &mut self.mail_refused,
+            Leg::MailExpired => &mut self.mail_expired,
+            Leg::MailFull => &mut self.mail_full,
             Leg::Garbage => &mut self.garbage,
             Leg::UpstreamDown => &mut self.upstream_down,
             Leg::HopDown(_) => &mut self.hops_lost,

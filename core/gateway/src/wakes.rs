@@ -161,6 +161,11 @@ impl Wake {
             | Leg::LineRefused(_)
             | Leg::HopDown(_)
             | Leg::UpstreamDown
+            | Leg::MailKept(_)
+            | Leg::MailDelivered
+            | Leg::MailRefused(_)
+            | Leg::MailExpired
+            | Leg::MailFull
             | Leg::Garbage => {}
         }
         if self.legs.len() < LEGS {
@@ -205,6 +210,11 @@ pub(crate) fn step(at_ms: f64, leg: &Leg) -> Step {
         Leg::OverQuota => plain("no push: woken too often"),
         Leg::MadeRoom(device) => of("long silent device made room for a new one", device),
         Leg::TooManyBindings => plain("no room: the address has as many devices as it may have, all alive"),
+        Leg::MailKept(device) => of("kept for a sleeping device", device),
+        Leg::MailDelivered => plain("a kept request was taken"),
+        Leg::MailRefused(code) => with("a kept request was not taken, with this code", u64::from(*code)),
+        Leg::MailExpired => plain("a kept request waited in vain"),
+        Leg::MailFull => plain("no room to keep a request"),
         Leg::Garbage => plain("bytes that are no SIP message"),
         Leg::HopOpen(hop) => with("connected to the upstream's next hop", u64::from(hop.0)),
         Leg::HopDown(hop) => with("no way to the upstream's next hop", u64::from(hop.0)),

@@ -12,7 +12,7 @@ use wakeline_sip_message::{Message, Name, Params, Uri, reason};
 
 use crate::SETTINGS_HEADER;
 use crate::binding::Binding;
-use crate::contact::{Granted, Outbound, serves};
+use crate::contact::{Granted, Outbound, instance_urn, serves};
 use crate::deadline::Due;
 use crate::machine::Registrar;
 use crate::number::{AorId, BindingId};
@@ -200,13 +200,6 @@ pub(crate) fn without_token(uri: &str) -> String {
     }
     text.push_str(&uri[start + params.as_str().len()..]);
     text
-}
-
-/// `urn:uuid:…` of a binding's instance, without brackets.
-pub(crate) fn instance_urn(binding: &Binding) -> String {
-    let params = Params::parse(binding.params()).unwrap_or_default();
-    let text = params.get_unquoted("+sip.instance").unwrap_or_default();
-    text.trim_start_matches('<').trim_end_matches('>').to_owned()
 }
 
 /// A user part with the escapes that RFC 3261 §25.1 asks for.

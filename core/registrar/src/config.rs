@@ -44,6 +44,8 @@ pub struct Config {
     pub push_expiry: Expiry,
     /// What a device that registers after its call has ended is told, if it does not read `X-Wake-State`.
     pub late_foreign_device: LateForeignDevice,
+    /// What waits for phones that sleep.
+    pub mail: MailRules,
     /// Whether our address is handed out as Service-Route (RFC 3608). Off: clients reach us as their registrar anyway.
     pub service_route: bool,
     /// The value of the Server header field; empty for none.
@@ -216,7 +218,17 @@ pub struct Limits {
     pub registering: usize,
     /// Wrong passwords of one source within ten minutes, whoever is tried.
     pub wrong_passwords: u16,
-    /// Wakes of one address of record.
+    /// Pieces of mail altogether; zero: none is kept.
+    pub mail: usize,
+    /// Pieces of one address of record.
+    pub mail_per_aor: usize,
+    /// Missed calls among them; the oldest make room.
+    pub missed_per_aor: usize,
+    /// Bytes of all mail.
+    pub mail_bytes: usize,
+    /// Bytes of one piece.
+    pub mail_each: usize,
+    /// Wakes of one address of record. Mail has an allowance of its own of the same size.
     pub wakes_per_aor: Allowance,
     /// Wakes by one caller.
     pub wakes_per_caller: Allowance,
@@ -238,10 +250,39 @@ impl Default for Limits {
             answers: 8192,
             registering: 50_000,
             wrong_passwords: 100,
+            mail: 200_000,
+            mail_per_aor: 100,
+            missed_per_aor: 20,
+            mail_bytes: 256 << 20,
+            mail_each: 16_384,
             wakes_per_aor: Allowance { per_minute: 6, per_hour: 30 },
             wakes_per_caller: Allowance { per_minute: 6, per_hour: 30 },
         }
     }
+}
+
+/// What waits for phones that sleep, and how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MailRules {
+    /// The longest; a MESSAGE may ask for less (`Expires`, RFC 3428 §4).
+    pub keep: Duration,
+    /// What becomes of calls that a device slept through.
+    pub missed_calls: MissedCalls,
+}
+
+impl Default for MailRules {
+    fn default() -> MailRules {
+        MailRules { keep: Duration::from_secs(7 * 86_400), missed_calls: MissedCalls::Message }
+    }
+}
+
+/// What a device is told, when it is back, of a call that it heard nothing of and that is no longer remembered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MissedCalls {
+    /// A MESSAGE of ours, one for each.
+    Message,
+    /// Nothing.
+    Silence,
 }
 
 /// Bounds of a binding's lifetime, in seconds.
@@ -282,6 +323,7 @@ impl Config {
             plain_expiry: Expiry { min: 60, default: 3600, max: 7200 },
             push_expiry: Expiry { min: 3600, default: 7 * 86_400, max: 30 * 86_400 },
             late_foreign_device: LateForeignDevice::InviteThenCancel,
+            mail: MailRules::default(),
             service_route: false,
             server: String::new(),
             upstreams: Vec::new(),

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use wakeline_push::{
     ContactPush, FeatureCaps, Provider, PushParameters, PushTarget, Service, escape_value, is_token_parameter,
 };
-use wakeline_sip_message::{Message, Name, NameAddr, Uri};
+use wakeline_sip_message::{Message, Name, NameAddr, Params, Uri};
 
 use crate::binding::{Binding, Wakeable};
 use crate::config::PushServices;
@@ -77,6 +77,13 @@ pub(crate) fn serves(services: &PushServices, provider: &Provider) -> bool {
         Provider::WebPush => services.webpush,
         Provider::Other(name) => services.others.contains(name),
     }
+}
+
+/// `urn:uuid:…` of a binding's instance, without brackets.
+pub(crate) fn instance_urn(binding: &Binding) -> String {
+    let params = Params::parse(binding.params()).unwrap_or_default();
+    let text = params.get_unquoted("+sip.instance").unwrap_or_default();
+    text.trim_start_matches('<').trim_end_matches('>').to_owned()
 }
 
 /// How a device with these parameters is woken.

@@ -197,6 +197,8 @@ pub(crate) struct Context {
     pub(crate) own_routes: u8,
     /// Whether the caller is trusted to say who it is (P-Asserted-Identity).
     pub(crate) trusted: bool,
+    /// The caller's name in the quota tables.
+    pub(crate) quota: u64,
     pub(crate) wake: WakeId,
     /// For whom.
     pub(crate) aor: Option<AorId>,

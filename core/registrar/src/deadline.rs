@@ -17,6 +17,8 @@ pub(crate) enum Due {
     Outcomes,
     /// The oldest kept response to a REGISTER is to be forgotten.
     Answers,
+    /// The oldest mail is to be forgotten.
+    Mail,
     /// The quota tables are to be looked through.
     Quotas,
     /// A next hop that failed is to be asked for again.

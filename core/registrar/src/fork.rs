@@ -237,6 +237,7 @@ impl Registrar {
             caller_binding: self.sender_binding(&flow, request),
             own_routes: way.own_routes,
             trusted: admitted.trusted,
+            quota: admitted.quota,
             wake: WakeId::of(request.call_id(), request.from_tag().unwrap_or("")),
             aor,
             upstream: None,
@@ -266,8 +267,12 @@ impl Registrar {
         let pushes =
             context.branches.iter().zip(liveness).any(|(branch, live)| would_push(self, branch, live));
         let reachable = liveness.iter().any(|live| *live != Liveness::Asleep);
+        let mail = self.is_mail(&context);
         let mut allowed = true;
-        if pushes && let Some(aor) = context.aor {
+        if pushes
+            && !mail
+            && let Some(aor) = context.aor
+        {
             if self.mode == Mode::Draining && !reachable {
                 return Err(Refused::later(self.config.timers.retry_after));
             }
@@ -297,6 +302,8 @@ impl Registrar {
         for (place, live) in liveness.iter().enumerate() {
             match live {
                 Liveness::Proven(flow) => self.forward(now, id, &mut context, place, *flow),
+                // It is kept before its sender is answered; whether the device is there shows with the delivery.
+                Liveness::Unproven(_) if mail => self.hold(now, id, &mut context, place),
                 Liveness::Unproven(flow) => {
                     self.forward(now, id, &mut context, place, *flow);
                     // A call cannot wait to learn that the flow is dead; other requests can.
@@ -427,6 +434,7 @@ impl Registrar {
             caller_binding: None,
             own_routes: 0,
             trusted: false,
+            quota: 0,
             wake,
             aor: Some(aor),
             upstream: None,

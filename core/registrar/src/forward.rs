@@ -50,7 +50,7 @@ pub(crate) fn towards_device(request: &Message, leg: &Leg<'_>) -> Result<Message
 
 /// A Contact's URI as a Request-URI: without tokens, and without the headers and the method that a URI may bring along
 /// for other places (RFC 3261 §16.6 step 2, §19.1.1).
-fn as_request_uri(uri: &str) -> String {
+pub(crate) fn as_request_uri(uri: &str) -> String {
     let uri = without_token(uri);
     if !uri.contains('?') && !uri.to_ascii_lowercase().contains(";method=") {
         return uri;

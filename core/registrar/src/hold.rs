@@ -34,6 +34,10 @@ impl Registrar {
     /// dialog it is waited for all the same, because its party is likely to come back.
     pub(crate) fn hold(&mut self, now: Time, id: ContextId, context: &mut Context, place: usize) {
         let Some(branch) = context.branches.get(place) else { return };
+        if self.is_mail(context) {
+            context.branches[place].step = self.keep(now, context, place);
+            return;
+        }
         let pushable = self.can_push(context.kind, branch);
         let waits = match context.kind {
             Kind::Call | Kind::Other | Kind::Late => pushable,
@@ -131,7 +135,7 @@ impl Registrar {
                 hold
             }
             PushPurpose::Call { .. } | PushPurpose::Request { .. } => Duration::ZERO,
-            PushPurpose::Refresh => hold,
+            PushPurpose::Message { .. } | PushPurpose::Refresh => hold,
         };
         self.outputs.push_back(Output::Push(Box::new(PushRequest {
             key,
@@ -186,6 +190,7 @@ impl Registrar {
                 }
             }
         }
+        self.deliver_anew(now, aor, device, binding);
     }
 
     fn arrived(
@@ -350,12 +355,13 @@ impl Registrar {
                 let branch = context.branches.get(usize::from(place));
                 (branch.and_then(|branch| branch.binding), Some(context.wake))
             }
-            PushFor::Refresh(binding) => (Some(binding), None),
+            PushFor::Refresh(binding) | PushFor::Mail(binding) => (Some(binding), None),
         };
         if result == PushResult::Accepted {
             self.trace(now, wake, Leg::PushAccepted(key));
-            if let PushFor::Refresh(_) = target {
-                self.pushes.remove(&key);
+            match target {
+                PushFor::Refresh(_) | PushFor::Mail(_) => drop(self.pushes.remove(&key)),
+                PushFor::Branch(..) => {}
             }
             return;
         }
@@ -506,6 +512,10 @@ impl Registrar {
             if context.upstream.is_some() {
                 return self.upstream_slow(now, id, context, place);
             }
+            if self.is_mail(context) {
+                // Better twice than never: from here on it is mail.
+                return self.give_to_mail(now, context, place);
+            }
             // The flow looked alive and is not: wake the device as well, if the allowance has one more.
             let allowed = match context.aor {
                 Some(aor) if self.can_push(context.kind, branch) => {
@@ -540,6 +550,18 @@ impl Registrar {
             self.pushes.insert(key, PushFor::Branch(id, u8::try_from(place).unwrap_or(u8::MAX)));
             self.emit_push(now, context, place, key, attempt + 1, until);
         }
+    }
+
+    fn give_to_mail(&mut self, now: Time, context: &mut Context, place: usize) {
+        let Some(branch) = context.branches.get(place) else { return };
+        if let Step::Sent { client, .. } = branch.step {
+            self.transactions.abandon(wakeline_sip_transaction::Key::Client(client));
+            if self.by_client.remove(&client).is_some() {
+                context.clients = context.clients.saturating_sub(1);
+            }
+        }
+        context.branches[place].waking = Waking::Over;
+        context.branches[place].step = self.keep(now, context, place);
     }
 
     /// Nobody waits for these branches any more. Their transactions live on: a device that reads its INVITE only now still

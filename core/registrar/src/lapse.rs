@@ -99,6 +99,11 @@ impl Registrar {
         for wake in loaded.wakes {
             self.load_wake(now, wake);
         }
+        let mut mail = loaded.mail;
+        mail.sort_by(|one, other| one.name.cmp(&other.name));
+        for piece in mail {
+            self.load_mail(now, piece);
+        }
         self.arm_outcomes();
     }
 

@@ -27,6 +27,7 @@ mod hold;
 mod keyed;
 mod lapse;
 mod machine;
+mod mail;
 mod number;
 mod outcome;
 mod output;
@@ -44,13 +45,14 @@ mod view;
 
 pub use account::{Account, Credential, UpstreamCredential};
 pub use config::{
-    Config, Expiry, LateForeignDevice, Limits, NextHop, PublicAddress, PushServices, Timers, TrustedPeer,
-    Upstream,
+    Config, Expiry, LateForeignDevice, Limits, MailRules, MissedCalls, NextHop, PublicAddress, PushServices,
+    Timers, TrustedPeer, Upstream,
 };
 pub use machine::{BindingView, Registrar};
 pub use number::{BindingId, HopId, PushKey};
 pub use output::{
-    Caller, Gauges, Loaded, Output, Persist, PushPurpose, PushRequest, PushResult, StoredBinding, StoredWake,
+    Caller, Gauges, Loaded, Output, Persist, PushPurpose, PushRequest, PushResult, StoredBinding,
+    StoredDevice, StoredMail, StoredWake, StoredWhat,
 };
 pub use quota::{Allowance, Left};
 pub use trace::{Leg, Trace};

@@ -21,6 +21,7 @@ use crate::deadline::{Deadlines, Due};
 use crate::flow::Flows;
 use crate::guard::Guard;
 use crate::keyed::Keyed;
+use crate::mail::Mails;
 use crate::number::{AorId, BindingId, ContextId, PushKey};
 use crate::outcome::Outcomes;
 use crate::output::{Gauges, Loaded, Output, PushResult};
@@ -45,6 +46,8 @@ pub(crate) enum PushFor {
     Branch(ContextId, u8),
     /// A binding about to lapse.
     Refresh(BindingId),
+    /// Mail that waits for a binding's device.
+    Mail(BindingId),
 }
 
 /// How often the quota tables are looked through.
@@ -77,6 +80,9 @@ pub struct Registrar {
     quotas_armed: Time,
     pub(crate) wakes_per_aor: Quota,
     pub(crate) wakes_per_caller: Quota,
+    pub(crate) mail_per_aor: Quota,
+    pub(crate) mail_per_caller: Quota,
+    pub(crate) mails: Mails,
     pub(crate) guard: Guard,
     pub(crate) upstreams: Upstreams,
     pub(crate) outputs: VecDeque<Output>,
@@ -140,6 +146,9 @@ impl Registrar {
             quotas_armed: Time::NEVER,
             wakes_per_aor: Quota::new(limits.wakes_per_aor, limits.quota_names, keyed),
             wakes_per_caller: Quota::new(limits.wakes_per_caller, limits.quota_names, keyed),
+            mail_per_aor: Quota::new(limits.wakes_per_aor, limits.quota_names, keyed),
+            mail_per_caller: Quota::new(limits.wakes_per_caller, limits.quota_names, keyed),
+            mails: Mails::new(keyed),
             guard: Guard::new(limits.quota_names, limits.wrong_passwords, keyed),
             upstreams: Upstreams::new(config.upstreams.clone()),
             outputs: VecDeque::new(),
@@ -260,6 +269,7 @@ impl Registrar {
                     let next = self.answers.next();
                     self.deadlines.rearm(&mut self.answers.armed, next, Due::Answers);
                 }
+                Due::Mail => self.on_mail_due(now),
                 Due::Quotas => self.sweep_quotas(now),
                 Due::Hop(id) => self.on_hop_due(now, id),
                 Due::Registering => self.on_registering_due(now),
@@ -273,6 +283,8 @@ impl Registrar {
         self.quotas_armed = Time::NEVER;
         self.wakes_per_aor.forget_idle(now, 4096);
         self.wakes_per_caller.forget_idle(now, 4096);
+        self.mail_per_aor.forget_idle(now, 4096);
+        self.mail_per_caller.forget_idle(now, 4096);
         self.guard.forget_idle(now, 4096);
         if self.quota_names() > 0 {
             self.deadlines.rearm(&mut self.quotas_armed, now + QUOTA_SWEEP, Due::Quotas);
@@ -280,7 +292,8 @@ impl Registrar {
     }
 
     fn quota_names(&self) -> usize {
-        self.wakes_per_aor.len() + self.wakes_per_caller.len() + self.guard.len()
+        let wakes = self.wakes_per_aor.len() + self.wakes_per_caller.len();
+        wakes + self.mail_per_aor.len() + self.mail_per_caller.len() + self.guard.len()
     }
 
     /// Adds an account, or replaces the credential of one.
@@ -312,6 +325,7 @@ impl Registrar {
             self.remove_binding(now, id);
         }
         self.remove_line(aor);
+        self.drop_mail_of(aor);
         self.accounts.remove(aor);
         self.pump(now);
     }
@@ -393,6 +407,8 @@ impl Registrar {
             server_transactions: transactions.server,
             timers: self.deadlines.len(),
             answers: self.answers.len(),
+            mail: self.mails.len(),
+            mail_bytes: self.mails.bytes(),
             quota_names: self.quota_names(),
             registering: self.upstreams.registering.len(),
             lines: self.upstreams.lines.len(),

@@ -75,6 +75,11 @@ pub enum PushPurpose {
         /// Its method.
         method: String,
     },
+    /// A MESSAGE waits for it: it is fetched by the next REGISTER, whenever that comes. Nothing rings.
+    Message {
+        /// The identity of the request through all layers.
+        wake: WakeId,
+    },
     /// Its registration is about to lapse (normal priority, never for a VoIP token).
     Refresh,
 }
@@ -83,7 +88,9 @@ impl PushPurpose {
     /// The wake that this push belongs to.
     pub fn wake(&self) -> Option<&WakeId> {
         match self {
-            PushPurpose::Call { wake, .. } | PushPurpose::Request { wake, .. } => Some(wake),
+            PushPurpose::Call { wake, .. }
+            | PushPurpose::Request { wake, .. }
+            | PushPurpose::Message { wake } => Some(wake),
             PushPurpose::Refresh => None,
         }
     }
@@ -133,6 +140,10 @@ pub enum Persist {
     WakePut(StoredWake),
     /// A wake's memory is over.
     WakeForgotten(WakeId),
+    /// Insert or replace a piece of mail, by its name.
+    MailPut(StoredMail),
+    /// Delete the piece of this name.
+    MailRemoved(String),
 }
 
 /// A binding as it is stored.
@@ -191,6 +202,78 @@ pub struct StoredWake {
     pub state: WakeState,
 }
 
+/// A device as mail names it: the same in every process.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum StoredDevice {
+    /// Its `+sip.instance`, with the brackets.
+    Instance(String),
+    /// It has none: its binding.
+    Binding(BindingId),
+}
+
+/// What a piece of mail is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum StoredWhat {
+    /// A MESSAGE.
+    Message,
+    /// The last NOTIFY of a package outside of a dialog.
+    Notice,
+    /// The last NOTIFY of a subscription.
+    NoticeInDialog,
+    /// A call that nobody heard.
+    Missed {
+        /// Which.
+        wake: WakeId,
+    },
+}
+
+/// A piece of mail as it is stored: a request that waits for devices that sleep.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredMail {
+    /// Its key. In the order of names they came.
+    pub name: String,
+    /// The address of record, `user@domain`.
+    pub aor: String,
+    /// What it is.
+    pub what: StoredWhat,
+    /// When it came.
+    #[serde(with = "millis")]
+    pub at: WallTime,
+    /// When it is of no use any more.
+    #[serde(with = "millis")]
+    pub until: WallTime,
+    /// The request as it leaves, without Via.
+    #[serde(with = "octets")]
+    pub request: Vec<u8>,
+    /// Who has not got it.
+    pub devices: Vec<StoredDevice>,
+}
+
+impl core::fmt::Debug for StoredMail {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // What people write to each other is nobody's business.
+        f.debug_struct("StoredMail")
+            .field("name", &self.name)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes as base64.
+mod octets {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
 /// Wall time as a number of milliseconds.
 mod millis {
     use serde::{Deserialize, Deserializer, Serializer};
@@ -214,6 +297,8 @@ pub struct Loaded {
     pub bindings: Vec<StoredBinding>,
     /// The wakes.
     pub wakes: Vec<StoredWake>,
+    /// The mail, in any order.
+    pub mail: Vec<StoredMail>,
 }
 
 /// How many of everything there are: all zero (but for bindings and flows) when nothing is going on.
@@ -241,6 +326,10 @@ pub struct Gauges {
     pub timers: usize,
     /// Responses to REGISTER kept for retransmissions.
     pub answers: usize,
+    /// Requests that wait for devices that sleep: messages, last states, missed calls.
+    pub mail: usize,
+    /// Their bytes.
+    pub mail_bytes: usize,
     /// Names in the quota and back-off tables.
     pub quota_names: usize,
     /// REGISTERs that wait for an upstream's answer.

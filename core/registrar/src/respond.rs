@@ -19,7 +19,7 @@ use crate::trace::Leg;
 impl Registrar {
     pub(crate) fn on_response(&mut self, now: Time, key: ClientKey, response: &Message) {
         let Some((id, place)) = self.by_client.get(&key).copied() else {
-            if !self.on_line_response(now, key, response) {
+            if !self.on_mail_response(now, key, response) && !self.on_line_response(now, key, response) {
                 self.on_register_response(now, key, response);
             }
             return;
@@ -191,7 +191,7 @@ impl Registrar {
     /// No final response came, or the flow broke.
     pub(crate) fn on_lost(&mut self, now: Time, key: ClientKey, lost: Lost) {
         let Some((id, place)) = self.by_client.get(&key).copied() else {
-            if !self.line_lost(now, key, lost) {
+            if !self.mail_lost(key) && !self.line_lost(now, key, lost) {
                 self.register_lost(now, key, lost);
             }
             return;
@@ -263,6 +263,7 @@ impl Registrar {
         expected: SmallVec<[Device; 1]>,
     ) {
         let (Kind::Call, Some(aor)) = (context.kind, context.aor) else { return };
+        self.note_missed(now, context, state);
         let mut known: SmallVec<[Device; 2]> = SmallVec::from_slice(knowing);
         for branch in &context.branches {
             // What a device that is not there is worth, it has not said itself.
@@ -322,6 +323,14 @@ impl Registrar {
             let absent = context.kind.absent();
             if none_came { absent } else { codes.min_by_key(|code| rank(*code)).unwrap_or(absent) }
         });
+        // What is kept for a device is a success, whatever those say who were there (RFC 3428 §7).
+        let kept = context.branches.iter().find_map(|branch| match branch.step {
+            Step::Ended(code @ (200 | 202)) if context.phase == Phase::Open || branch.sent == 0 => Some(code),
+            Step::Ended(_) | Step::Held { .. } | Step::Sent { .. } | Step::Expired => None,
+        });
+        let kept = kept.filter(|_| !context.kind.is_invite());
+        let best = best.filter(|_| kept.is_none());
+        let local = kept.unwrap_or(local);
         let code = best.as_ref().and_then(Message::status).unwrap_or(local);
         if context.kind == Kind::Call && decided.is_none() {
             let state = if code >= 600 { WakeState::Declined } else { WakeState::Failed };

@@ -84,6 +84,16 @@ pub enum Leg {
     RequestRefused(u16),
     /// A quota was exhausted: no push.
     OverQuota,
+    /// A request is kept for a device that sleeps.
+    MailKept(BindingId),
+    /// A device has taken a piece of mail.
+    MailDelivered,
+    /// A device will not take one, with this code.
+    MailRefused(u16),
+    /// There is no room for more mail.
+    MailFull,
+    /// A piece of mail waited in vain.
+    MailExpired,
     /// Bytes that were no message we can answer.
     Garbage,
     /// A next hop of an upstream can be sent to.

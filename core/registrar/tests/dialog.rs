@@ -372,28 +372,6 @@ fn drain_holds_nothing_new() {
 }
 
 #[test]
-fn message_to_a_sleeping_phone_is_held_for_eight_seconds() {
-    let mut world = World::new();
-    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
-    mia.register(&mut world);
-    world.close(mia.flow);
-    let trunk = Trunk::new(&mut world);
-    world.take();
-    let message = trunk.request(&mut world, Method::Message, &format!("sip:mia@{DOMAIN}"), "m-1");
-    world.receive(trunk.flow, &message);
-    assert_eq!(pushes(&world.take()).len(), 1);
-    let (out, _) = mia.wake(&mut world, "192.0.2.20");
-    let found = requests(&out, mia.flow, &Method::Message)[0].clone();
-    mia.answer(&mut world, &found, 200);
-    assert_eq!(final_status(&world.take(), trunk.flow), Some(200));
-    world.close(mia.flow);
-    let message = trunk.request(&mut world, Method::Message, &format!("sip:mia@{DOMAIN}"), "m-2");
-    world.receive(trunk.flow, &message);
-    world.pass(8 * SECOND);
-    assert_eq!(final_status(&world.take(), trunk.flow), Some(480));
-}
-
-#[test]
 fn garbage_is_answered_or_dropped_and_never_kept() {
     let mut world = World::new();
     let flow = world.open(Transport::Udp, "192.0.2.66");

@@ -44,6 +44,27 @@ fn read_date(text: &str) -> Result<i64, ParseError> {
     read().ok_or_else(|| ParseError::value(Flaw::Syntax))
 }
 
+/// Writes seconds since 1970 as a Date value (RFC 3261 §20.17): `Sat, 13 Nov 2010 23:29:00 GMT`.
+pub fn date_text(seconds: u64) -> String {
+    let (days, rest) = (i64::try_from(seconds / 86_400).unwrap_or(0), seconds % 86_400);
+    // The inverse of `days_from_civil`, with the same years that start in March.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let name = |names: &[&'static str], place: i64| {
+        usize::try_from(place).ok().and_then(|place| names.get(place).copied()).unwrap_or("")
+    };
+    // 1970-01-01 was a Thursday.
+    let (weekday, month_name) = (name(&DAYS, (days + 3).rem_euclid(7)), name(&MONTHS, month - 1));
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{weekday}, {day:02} {month_name} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
 /// Timestamp: the sender's own seconds, and the delay that the answering side added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timestamp<'a> {
@@ -147,6 +168,15 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        assert_eq!(date_text(1_289_690_940), "Sat, 13 Nov 2010 23:29:00 GMT");
+        for seconds in [0, 951_782_399, 951_782_400, 951_868_800, 1_709_251_199, 1_789_000_000, 4_102_444_800]
+        {
+            assert_eq!(read_date(&date_text(seconds)).unwrap(), i64::try_from(seconds).unwrap());
+        }
+    }
 
     #[test]
     fn dates() {

@@ -105,7 +105,7 @@ mod write;
 pub use auth::AuthParams;
 pub use builder::{Builder, check_name, check_value};
 pub use check::{Refusal, Role, Understands};
-pub use dates::{RetryAfter, Timestamp};
+pub use dates::{RetryAfter, Timestamp, date_text};
 pub use edit::Edit;
 pub use error::{BuildError, Flaw, ParseError, Place};
 pub use framer::{Frame, FrameError, Framer, Limits};

@@ -6,7 +6,7 @@ use wakeline_clock::{Time, WallTime};
 use wakeline_push::WakeId;
 use wakeline_registrar::{
     Account, BindingId, Config, Credential, Leg, Loaded, Persist, PushServices, Registrar, StoredBinding,
-    StoredWake, Trace, TrustedPeer,
+    StoredMail, StoredWake, Trace, TrustedPeer,
 };
 use wakeline_secret::Secret;
 
@@ -19,6 +19,7 @@ pub(crate) struct Gateway {
     config: Config,
     bindings: BTreeMap<BindingId, StoredBinding>,
     wakes: BTreeMap<WakeId, StoredWake>,
+    mail: BTreeMap<String, StoredMail>,
     users: Vec<String>,
 }
 
@@ -37,6 +38,7 @@ impl Gateway {
             config,
             bindings: BTreeMap::new(),
             wakes: BTreeMap::new(),
+            mail: BTreeMap::new(),
             users: users.to_vec(),
         };
         for account in gateway.accounts() {
@@ -63,6 +65,8 @@ impl Gateway {
             Persist::BindingRemoved(id) => drop(self.bindings.remove(&id)),
             Persist::WakePut(wake) => drop(self.wakes.insert(wake.wake, wake)),
             Persist::WakeForgotten(wake) => drop(self.wakes.remove(&wake)),
+            Persist::MailPut(mail) => drop(self.mail.insert(mail.name.clone(), mail)),
+            Persist::MailRemoved(name) => drop(self.mail.remove(&name)),
         }
     }
 
@@ -72,6 +76,7 @@ impl Gateway {
         let loaded = Loaded {
             bindings: self.bindings.values().cloned().collect(),
             wakes: self.wakes.values().cloned().collect(),
+            mail: self.mail.values().cloned().collect(),
             accounts: self.accounts(),
         };
         self.registrar = Registrar::new(self.config.clone(), loaded, seed, now, wall);

@@ -54,6 +54,8 @@ pub(crate) fn payload_of(request: &PushRequest) -> String {
     let call = |wake: &WakeId| Payload::call(*wake, request.asked_at.0, ttl).to_json();
     match &request.purpose {
         PushPurpose::Call { wake, .. } => call(wake),
-        PushPurpose::Request { .. } | PushPurpose::Refresh => Payload::refresh(request.asked_at.0).to_json(),
+        PushPurpose::Request { .. } | PushPurpose::Message { .. } | PushPurpose::Refresh => {
+            Payload::refresh(request.asked_at.0).to_json()
+        }
     }
 }

@@ -7,6 +7,7 @@ mod admin;
 mod fault;
 mod limits;
 mod listen;
+mod mail;
 mod provision;
 mod push;
 mod store;
@@ -27,6 +28,7 @@ pub use self::admin::Admin;
 pub use self::fault::ConfigError;
 pub use self::limits::Limits;
 pub use self::listen::{Listen, Public};
+pub use self::mail::Mail;
 pub use self::provision::{Android, Ios, Provision};
 pub(crate) use self::push::{APNS, APNS_SANDBOX, FCM};
 pub use self::push::{Apns, Canary, Fcm, Hook, Push, WebPush};
@@ -75,6 +77,8 @@ pub struct Config {
     pub expiry: Expiry,
     /// Caps.
     pub limits: Limits,
+    /// What waits for phones that sleep.
+    pub mail: Mail,
     /// The administrator's view.
     pub admin: Admin,
     /// Settings for phones.
@@ -100,6 +104,7 @@ impl Default for Config {
             timers: Timers::default(),
             expiry: Expiry::default(),
             limits: Limits::default(),
+            mail: Mail::default(),
             admin: Admin::default(),
             provision: Provision::default(),
         }
@@ -167,6 +172,7 @@ impl Config {
             |(block, one): (usize, &Upstream)| one.checked(self).map_err(|error| error.in_block(block));
         config.upstreams = self.upstream.iter().enumerate().map(checked).collect::<Result<_, _>>()?;
         self.limits.tell(&mut config.limits);
+        self.mail.tell(&mut config);
         Ok(config)
     }
 

@@ -372,14 +372,18 @@ fn is_topic(topic: &str) -> bool {
 
 fn request<'a>(push: &Push, token: &'a str, topic: &'a str, service: Service, slim: bool) -> Request<'a> {
     let (push_type, priority) = match (service, push.purpose) {
-        (Service::Voip, Purpose::Call | Purpose::Request | Purpose::Refresh) => ("voip", "10"),
+        (Service::Voip, Purpose::Call | Purpose::Request | Purpose::Message | Purpose::Refresh) => {
+            ("voip", "10")
+        }
         (Service::Remote, Purpose::Call) => ("alert", "10"),
-        (Service::Remote, Purpose::Request | Purpose::Refresh) => ("background", "5"),
+        (Service::Remote, Purpose::Request | Purpose::Message | Purpose::Refresh) => ("background", "5"),
     };
     let expiration = match push.purpose {
         // A call that is late is no call: deliver now or never.
         Purpose::Call | Purpose::Request => 0,
-        Purpose::Refresh => system::wall().as_secs() + push.until.since(system::now()).as_secs(),
+        Purpose::Message | Purpose::Refresh => {
+            system::wall().as_secs() + push.until.since(system::now()).as_secs()
+        }
     };
     let limit = if push_type == "voip" { MAX_VOIP } else { MAX_OTHER };
     let mut text = body(push, push_type, slim);

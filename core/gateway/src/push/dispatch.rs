@@ -242,7 +242,7 @@ pub(crate) fn target_for(targets: Vec<PushTarget>, purpose: Purpose) -> Option<P
     let (voip, other): (Vec<_>, Vec<_>) = targets.into_iter().partition(is_voip);
     match purpose {
         Purpose::Call => voip.into_iter().chain(other).next(),
-        Purpose::Request | Purpose::Refresh => other.into_iter().next(),
+        Purpose::Request | Purpose::Message | Purpose::Refresh => other.into_iter().next(),
     }
 }
 
@@ -258,6 +258,7 @@ fn push_of(request: &PushRequest) -> Option<Push> {
         PushPurpose::Request { .. } => {
             (Purpose::Request, Payload { ttl: Some(seconds), ..Payload::refresh(asked) }, None)
         }
+        PushPurpose::Message { .. } => (Purpose::Message, Payload::refresh(asked), None),
         PushPurpose::Refresh => (Purpose::Refresh, Payload::refresh(asked), None),
     };
     // Linphone's own clients show the call under this name; nobody else needs to know it.
@@ -267,7 +268,7 @@ fn push_of(request: &PushRequest) -> Option<Push> {
     };
     let good_for = match purpose {
         Purpose::Call | Purpose::Request => request.hold,
-        Purpose::Refresh => request.ttl.max(Duration::from_secs(60)),
+        Purpose::Message | Purpose::Refresh => request.ttl.max(Duration::from_secs(60)),
     };
     Some(Push {
         target: target_for(request.target.targets().ok()?, purpose)?,
@@ -318,6 +319,7 @@ mod tests {
         {
             assert_eq!(text(param, prid, Purpose::Call).as_deref(), call);
             assert_eq!(text(param, prid, Purpose::Request).as_deref(), quiet);
+            assert_eq!(text(param, prid, Purpose::Message).as_deref(), quiet);
             assert_eq!(text(param, prid, Purpose::Refresh).as_deref(), quiet);
         }
     }

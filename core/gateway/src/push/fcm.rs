@@ -220,10 +220,11 @@ impl Inner {
                 android: Android {
                     priority: if urgent { "HIGH" } else { "NORMAL" },
                     // A call that is late is no call: deliver now or never.
-                    ttl: if urgent {
-                        "0s".to_owned()
-                    } else {
-                        format!("{}s", push.until.since(system::now()).as_secs())
+                    ttl: match push.purpose {
+                        Purpose::Call | Purpose::Request => "0s".to_owned(),
+                        Purpose::Message | Purpose::Refresh => {
+                            format!("{}s", push.until.since(system::now()).as_secs())
+                        }
                     },
                     restricted_package_name: self.package.as_deref(),
                 },

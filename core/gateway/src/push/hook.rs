@@ -178,6 +178,7 @@ fn body(push: &Push) -> Value {
     let purpose = match push.purpose {
         Purpose::Call => "call",
         Purpose::Request => "request",
+        Purpose::Message => "message",
         Purpose::Refresh => "refresh",
     };
     json!({

@@ -62,6 +62,8 @@ pub enum Purpose {
     Call,
     /// Another request is held: it must register now, and nothing rings.
     Request,
+    /// A message waits for it: it must register when it can, and nothing rings.
+    Message,
     /// Its registration is about to lapse: when it is next awake.
     Refresh,
 }

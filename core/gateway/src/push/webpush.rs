@@ -265,7 +265,7 @@ fn body(push: &Push, keys: Option<&WebPushKeys>, slim: bool) -> Result<Vec<u8>, 
 fn urgency(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Call => "high",
-        Purpose::Request => "normal",
+        Purpose::Request | Purpose::Message => "normal",
         Purpose::Refresh => "low",
     }
 }

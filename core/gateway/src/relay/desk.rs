@@ -186,7 +186,7 @@ impl Desk {
         let until = system::now()
             + match purpose {
                 Purpose::Call => lifetime.min(WITHIN),
-                Purpose::Request | Purpose::Refresh => lifetime,
+                Purpose::Request | Purpose::Message | Purpose::Refresh => lifetime,
             };
         let push = Push { target: chosen, purpose, payload, call_id: None, until };
         let sent = tokio::time::timeout(WITHIN + Duration::from_secs(1), sender.send(&push)).await;

@@ -32,11 +32,13 @@ pub enum Table {
     Grants,
     /// Push addresses of the relay.
     Subscriptions,
+    /// Requests that wait for phones that sleep.
+    Mail,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 7] = [
+    pub const ALL: [Table; 8] = [
         Table::Bindings,
         Table::Accounts,
         Table::Wakes,
@@ -44,6 +46,7 @@ impl Table {
         Table::TlsSessions,
         Table::Grants,
         Table::Subscriptions,
+        Table::Mail,
     ];
 }
 

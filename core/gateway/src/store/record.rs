@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use wakeline_clock::WallTime;
-use wakeline_registrar::{Account, BindingId, Loaded, Persist, StoredBinding, StoredWake};
+use wakeline_registrar::{Account, BindingId, Loaded, Persist, StoredBinding, StoredMail, StoredWake};
 use wakeline_sip_auth::ReplayMemory;
 
 use super::{Change, Row, Store, StoreError, Table};
@@ -39,6 +39,11 @@ pub(crate) fn changes(persist: &Persist, mut put: impl FnMut(Table, Change)) {
             };
             put(Table::Wakes, Change::Put(row));
         }
+        Persist::MailPut(mail) => {
+            let key = mail.name.as_bytes().to_vec();
+            put(Table::Mail, Change::Put(Row { key, value: json(mail), until: Some(mail.until) }));
+        }
+        Persist::MailRemoved(name) => put(Table::Mail, Change::Remove(name.as_bytes().to_vec())),
         Persist::WakeForgotten(wake) => put(Table::Wakes, Change::Remove(wake.as_str().as_bytes().to_vec())),
     }
 }
@@ -87,6 +92,12 @@ pub(crate) fn load(store: &mut dyn Store, now: WallTime) -> Result<(Loaded, Vec<
             Err(_) => unreadable += 1,
         }
     }
+    for row in store.load(Table::Mail, now)? {
+        match serde_json::from_slice::<StoredMail>(&row.value) {
+            Ok(mail) => loaded.mail.push(mail),
+            Err(_) => unreadable += 1,
+        }
+    }
     for row in store.load(Table::Accounts, now)? {
         match serde_json::from_slice::<Account>(&row.value) {
             Ok(account) => loaded.accounts.push(account),
@@ -97,4 +108,45 @@ pub(crate) fn load(store: &mut dyn Store, now: WallTime) -> Result<(Loaded, Vec<
         tracing::error!(unreadable, "some rows of the store cannot be read; they are left out");
     }
     Ok((loaded, useless))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Sqlite;
+    use crate::store::keeper::tests::folder;
+    use wakeline_registrar::{StoredDevice, StoredWhat};
+
+    #[test]
+    fn mail_outlives_a_restart_and_what_was_delivered_does_not() {
+        let now = WallTime(1_800_000_000_000);
+        let mail = |name: &str, until: u64| StoredMail {
+            name: name.to_owned(),
+            aor: "mia@voice.example.org".to_owned(),
+            what: StoredWhat::Message,
+            at: now,
+            until: WallTime(now.0 + until),
+            request: b"MESSAGE sip:mia@voice.example.org SIP/2.0\r\n\r\n\xff".to_vec(),
+            devices: vec![
+                StoredDevice::Instance("<urn:uuid:0>".to_owned()),
+                StoredDevice::Binding(BindingId(7)),
+            ],
+        };
+        let folder = folder();
+        let path = folder.path().join("mail.db");
+        let mut store = Sqlite::open(&path).unwrap();
+        let mut rows = Vec::new();
+        for change in [
+            Persist::MailPut(mail("a", 1000)),
+            Persist::MailPut(mail("b", 1000)),
+            Persist::MailPut(mail("c", 0)),
+            Persist::MailRemoved("b".to_owned()),
+        ] {
+            changes(&change, |table, change| rows.push((table, change)));
+        }
+        store.write(&rows).unwrap();
+        drop(store);
+        let (loaded, _) = load(&mut Sqlite::open(&path).unwrap(), now).unwrap();
+        assert!(loaded.mail == [mail("a", 1000)]);
+    }
 }

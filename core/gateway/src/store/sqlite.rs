@@ -13,7 +13,7 @@ use wakeline_clock::{WallTime, system};
 use super::{Change, Row, Store, StoreError, Table};
 
 /// The newest schema, and how to get to it from each older one: step `n` leads from version `n` to `n + 1`.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
     CREATE TABLE bindings (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
     CREATE TABLE accounts (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
@@ -23,6 +23,7 @@ const STEPS: [&str; 3] = [
 ",
     "CREATE TABLE grants (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;",
     "CREATE TABLE subscriptions (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;",
+    "CREATE TABLE mail (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;",
 ];
 
 /// The open file, or the wish for it.
@@ -179,6 +180,7 @@ const fn name(table: Table) -> &'static str {
         Table::TlsSessions => "tls_sessions",
         Table::Grants => "grants",
         Table::Subscriptions => "subscriptions",
+        Table::Mail => "mail",
     }
 }
 

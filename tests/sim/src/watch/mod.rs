@@ -288,7 +288,12 @@ impl Watch {
             | Leg::HopDown(_)
             | Leg::LineBound
             | Leg::LineRefused(_)
-            | Leg::UpstreamDown => {}
+            | Leg::UpstreamDown
+            | Leg::MailKept(_)
+            | Leg::MailDelivered
+            | Leg::MailRefused(_)
+            | Leg::MailExpired
+            | Leg::MailFull => {}
         }
         false
     }
