@@ -12,7 +12,7 @@ use wakeline_sip_message::{Message, Name, Params, Uri, reason};
 
 use crate::SETTINGS_HEADER;
 use crate::binding::Binding;
-use crate::contact::{Granted, Outbound, instance_urn, serves};
+use crate::contact::{Granted, Outbound, instance_urn, is_served_nearer, serves};
 use crate::deadline::Due;
 use crate::machine::Registrar;
 use crate::number::{AorId, BindingId};
@@ -98,7 +98,7 @@ impl Registrar {
         headers.push((Name::Supported, "path, outbound, gruu".into()));
         let purr_for = granted.iter().find(|one| one.push).map(|one| one.binding);
         if let Some(query) = granted.iter().find_map(|one| one.query.clone()) {
-            for caps in self.feature_caps(query.as_ref(), purr_for) {
+            for caps in self.feature_caps(request, query.as_ref(), purr_for) {
                 headers.push((Name::FeatureCaps, caps.to_string()));
             }
         }
@@ -125,11 +125,18 @@ impl Registrar {
     }
 
     /// One value per push service that was asked for (RFC 8599 §4.1.1, §5.6.1.1).
-    fn feature_caps(&mut self, query: Option<&Provider>, purr_for: Option<BindingId>) -> Vec<FeatureCaps> {
+    fn feature_caps(
+        &mut self,
+        request: &Message,
+        query: Option<&Provider>,
+        purr_for: Option<BindingId>,
+    ) -> Vec<FeatureCaps> {
         let ours = [Provider::Fcm, Provider::Apns, Provider::WebPush];
         let others = self.config.push.others.iter().map(|name| Provider::Other(name.clone()));
         let offered = ours.into_iter().chain(others).filter(|provider| {
-            serves(&self.config.push, provider) && query.is_none_or(|asked| asked.is_served_by(provider))
+            serves(&self.config.push, provider)
+                && query.is_none_or(|asked| asked.is_served_by(provider))
+                && !is_served_nearer(request, provider)
         });
         let offered: Vec<Provider> = offered.collect();
         offered

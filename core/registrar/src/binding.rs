@@ -23,6 +23,8 @@ pub(crate) enum Wakeable {
     Hook,
     /// By web push, when a person taps.
     Webpush,
+    /// Not by us: a proxy nearer to it does, and said so (RFC 8599 §5.6.1.1).
+    Elsewhere,
     /// It could, but the service has told that the token is dead.
     TokenDead,
 }
@@ -34,7 +36,7 @@ impl Wakeable {
             Wakeable::Fcm | Wakeable::Apns | Wakeable::ApnsRemote | Wakeable::Hook | Wakeable::Webpush => {
                 true
             }
-            Wakeable::Never | Wakeable::TokenDead => false,
+            Wakeable::Never | Wakeable::Elsewhere | Wakeable::TokenDead => false,
         }
     }
 

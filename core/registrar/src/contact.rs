@@ -86,6 +86,15 @@ pub(crate) fn instance_urn(binding: &Binding) -> String {
     text.trim_start_matches('<').trim_end_matches('>').to_owned()
 }
 
+/// Whether a proxy between the phone and us pushes through this service: then we neither push nor say that we would
+/// (RFC 8599 §5.6.1.1). What stands in a request that comes from the phone itself is no proxy's word.
+pub(crate) fn is_served_nearer(request: &Message, provider: &Provider) -> bool {
+    request.headers(Name::Via).nth(1).is_some()
+        && request
+            .headers(Name::FeatureCaps)
+            .any(|value| FeatureCaps::read(value).iter().any(|caps| provider.is_served_by(&caps.provider)))
+}
+
 /// How a device with these parameters is woken.
 pub(crate) fn wakeable_by(parameters: &PushParameters) -> Wakeable {
     match &parameters.provider {
@@ -203,12 +212,8 @@ impl Registrar {
             // We are the registrar: nobody behind us could do it.
             ContactPush::Query(Some(_)) | ContactPush::Bound(_) => return Err(Refused::code(555)),
         };
-        let nearer = request.headers(Name::Via).nth(1).is_some()
-            && request.headers(Name::FeatureCaps).any(|value| {
-                FeatureCaps::read(value).iter().any(|caps| parameters.provider.is_served_by(&caps.provider))
-            });
-        if nearer {
-            return Ok((Wakeable::Never, 0));
+        if is_served_nearer(request, &parameters.provider) {
+            return Ok((Wakeable::Elsewhere, 0));
         }
         if parameters.targets().is_err() {
             return Err(Refused::code(400));

@@ -20,13 +20,16 @@ use crate::trace::Leg;
 const NO_REPETITION: u8 = 100;
 
 impl Registrar {
-    /// Whether a branch's device can be woken for this kind of request. A VoIP push rings, so it is for calls only.
+    /// Whether a branch's device can be woken for this kind of request. A VoIP push rings, so it is for calls only; a
+    /// token for notifications beside it takes the rest.
     pub(crate) fn can_push(&self, kind: Kind, branch: &Branch) -> bool {
         let binding = branch.binding.and_then(|id| self.bindings.get(id));
         match binding.map(|binding| binding.wakeable) {
-            Some(Wakeable::Fcm | Wakeable::Hook | Wakeable::Webpush) => kind != Kind::Late,
-            Some(Wakeable::Apns | Wakeable::ApnsRemote) => kind == Kind::Call,
-            Some(Wakeable::Never | Wakeable::TokenDead) | None => false,
+            Some(Wakeable::Fcm | Wakeable::ApnsRemote | Wakeable::Hook | Wakeable::Webpush) => {
+                kind != Kind::Late
+            }
+            Some(Wakeable::Apns) => kind == Kind::Call,
+            Some(Wakeable::Never | Wakeable::Elsewhere | Wakeable::TokenDead) | None => false,
         }
     }
 

@@ -26,7 +26,11 @@ impl Registrar {
     fn binding_due(&self, binding: &Binding) -> Time {
         match binding.wakeable {
             Wakeable::Fcm | Wakeable::ApnsRemote | Wakeable::Hook => {}
-            Wakeable::Never | Wakeable::Apns | Wakeable::Webpush | Wakeable::TokenDead => {
+            Wakeable::Never
+            | Wakeable::Apns
+            | Wakeable::Webpush
+            | Wakeable::Elsewhere
+            | Wakeable::TokenDead => {
                 return binding.expires;
             }
         }
@@ -134,7 +138,11 @@ impl Registrar {
             && serves(&self.config.push, &parameters.provider)
         {
             binding.token = self.keyed.digest(parameters.prid.expose().as_bytes()) | 1;
-            binding.wakeable = if stored.token_dead { Wakeable::TokenDead } else { wakeable_by(&parameters) };
+            binding.wakeable = match (stored.token_dead, stored.woken_elsewhere) {
+                (true, _) => Wakeable::TokenDead,
+                (false, true) => Wakeable::Elsewhere,
+                (false, false) => wakeable_by(&parameters),
+            };
         }
         binding.reg_id = stored.reg_id;
         binding.cseq = stored.cseq;

@@ -175,6 +175,9 @@ pub struct StoredBinding {
     pub reg_id: u32,
     /// Whether the push service has told that the token is dead.
     pub token_dead: bool,
+    /// Whether a proxy nearer to the device pushes.
+    #[serde(default)]
+    pub woken_elsewhere: bool,
     /// Whether the device reads `X-Wake-State`.
     pub reads_wake_state: bool,
 }

@@ -305,6 +305,7 @@ impl Registrar {
             lifetime: binding.lifetime,
             reg_id: binding.reg_id,
             token_dead: binding.wakeable == Wakeable::TokenDead,
+            woken_elsewhere: binding.wakeable == Wakeable::Elsewhere,
             reads_wake_state: binding.client == Client::Ours,
         };
         self.outputs.push_back(Output::Persist(Box::new(Persist::BindingPut(stored))));
