@@ -357,7 +357,7 @@ fn mpush_of_both_systems_wakes_and_survives_a_restart() {
         mia.sleep(&mut world);
         let trunk = Trunk::new(&mut world);
         trunk.invite(&mut world, "mia", "call-1");
-        assert_eq!(targets(&world.take()), [expected.clone()], "{value}");
+        assert_eq!(targets(&world.take()), std::slice::from_ref(&expected), "{value}");
         let out = mia.wake(&mut world, "192.0.2.21");
         assert!(!tells_a_token(&mia.invite(&out)));
 

@@ -172,7 +172,7 @@ impl Registrar {
     ) {
         let quiet = self.bindings.get(binding).is_some_and(|found| match found.wakeable {
             Wakeable::Fcm | Wakeable::ApnsRemote | Wakeable::Hook | Wakeable::Webpush => true,
-            Wakeable::Apns | Wakeable::Never | Wakeable::TokenDead => false,
+            Wakeable::Apns | Wakeable::Never | Wakeable::Elsewhere | Wakeable::TokenDead => false,
         });
         let again = self.mails.woken.get(&(aor, device)).is_some_and(|at| {
             // The same push is still good.
