@@ -56,13 +56,15 @@ fn call(make: Make, codec: Codec, device: u32, path: Path, seed: u64, seconds: u
     Figures { quality, delay }
 }
 
-/// What two passes of the codec leave when nothing is lost or late.
-fn limit(codec: Codec, seconds: u32) -> f64 {
+/// What two passes of the codec leave when nothing is lost or late; between them the sound is at the device's rate. That
+/// costs a second pass of PCMU much: what a conversion leaves is no longer on the steps of its scale.
+fn limit(codec: Codec, device: u32, seconds: u32) -> f64 {
     let folder = Folder::new("bench-limit");
     let said = speech::samples(&folder, codec.rate(), LEAD, seconds);
     let pass =
         |samples: &[i16]| codec.decode(&codec.encode(samples, 0).into_iter().map(Some).collect::<Vec<_>>());
-    let heard = pass(&pass(&said));
+    let between = speech::through(&folder, codec.rate(), device, &pass(&said));
+    let heard = pass(&between);
     hearing::pesq(&folder, codec, &said, &heard)
 }
 
@@ -84,7 +86,7 @@ pub fn rows(seeds: usize, seconds: u32) -> Vec<Row> {
     let mut rows = Vec::new();
     for codec in [Codec::Pcmu, Codec::Opus] {
         let name = if codec == Codec::Pcmu { "PCMU" } else { "Opus" };
-        let limit = limit(codec, seconds);
+        let (limit, through_device) = (limit(codec, codec.rate(), seconds), limit(codec, DEVICE, seconds));
         let quality = |pairs: &[(Figures, Figures)]| -> Vec<(f64, f64)> {
             pairs.iter().map(|(ours, peer)| (ours.quality, peer.quality)).collect()
         };
@@ -98,8 +100,10 @@ pub fn rows(seeds: usize, seconds: u32) -> Vec<Row> {
         };
         rows.push(of_pairs("8", format!("{name}, clean path: PESQ"), "", Goal::Told, &quality(&clean)));
         let resampled = call(Make::Ours, codec, DEVICE, CLEAN, 1, seconds).quality;
-        let metric = format!("{name}, clean path, sound device at 48 kHz: PESQ");
-        rows.push(Row::alone("8", metric, "", Goal::AtLeast(limit - 0.05), vec![resampled]).remark("*"));
+        let metric =
+            format!("{name}, clean path, sound device at 48 kHz: PESQ (two passes: {through_device:.2})");
+        let goal = Goal::AtLeast(through_device - 0.05);
+        rows.push(Row::alone("8", metric, "", goal, vec![resampled]).remark("*"));
         rows.push(of_pairs(
             "8",
             format!("{name}, clean path: mouth to ear"),

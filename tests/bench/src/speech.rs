@@ -143,6 +143,24 @@ pub fn samples(folder: &Folder, rate: u32, lead: u32, seconds: u32) -> Vec<i16> 
     sound::read(&write(folder, &format!("speech-{rate}.wav"), rate, 1, lead, seconds)).1
 }
 
+/// The same samples after a turn at another rate, by a converter that is not ours.
+pub fn through(folder: &Folder, rate: u32, other: u32, samples: &[i16]) -> Vec<i16> {
+    if rate == other {
+        return samples.to_vec();
+    }
+    let [first, second, third] = ["here.wav", "there.wav", "back.wav"].map(|name| folder.path(name));
+    write_samples(&first, rate, samples);
+    for (from, to, rate) in [(&first, &second, other), (&second, &third, rate)] {
+        tool(
+            Command::new("sox").arg("-D").arg(from).args(["-b", "16", "-r", &rate.to_string()]).arg(to),
+            "sox",
+        );
+    }
+    let mut back = sound::read(&third).1;
+    back.resize(samples.len(), 0);
+    back
+}
+
 fn tool(command: &mut Command, package: &str) {
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     assert!(
