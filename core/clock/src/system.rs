@@ -3,6 +3,8 @@
 //! Linux and Android: `CLOCK_BOOTTIME`; Apple: `CLOCK_MONOTONIC_RAW`'s sibling that runs through sleep
 //! (`CLOCK_MONOTONIC`, which is `mach_continuous_time` there). Other systems fall back to `std::time::Instant`.
 
+use core::time::Duration;
+
 use crate::{Time, WallTime};
 
 /// Now, on the clock that counts suspension.
@@ -34,6 +36,13 @@ pub fn now() -> Time {
 pub fn wall() -> WallTime {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     WallTime(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// How long ago the wall clock showed this time since 1970; nothing when it was set meanwhile, or the time is to come.
+#[expect(clippy::disallowed_methods, reason = "this module is where the clock is read")]
+pub fn since(shown: Duration) -> Duration {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    since_epoch.saturating_sub(shown)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod policy;
 mod ports;
 mod quality;
 mod session;
+mod stamp;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use wakeline_user_agent::{AccountId, CallId, Input, MediaAnswer, MediaEvent, Med
 use crate::audio::AudioChoice;
 use conference::Conference;
 use desk::Desk;
+use ports::Arrivals;
 pub use quality::Quality;
 use session::{Failure, Session};
 
@@ -43,6 +45,7 @@ pub(crate) struct Sessions {
     sessions: BTreeMap<CallId, Session>,
     desk: Option<Desk>,
     conference: Conference,
+    arrivals: Arrivals,
     /// When the last turn was, and when the next one is due; meaningful while there is a desk.
     last_turn: Time,
     next_turn: Time,
@@ -58,6 +61,7 @@ impl Sessions {
             sessions: BTreeMap::new(),
             desk: None,
             conference: Conference::default(),
+            arrivals: Arrivals::AsStamped,
             last_turn: Time::ZERO,
             next_turn: Time::NEVER,
         }
@@ -227,7 +231,7 @@ impl Sessions {
                 session.discard();
                 session.renew_patience(now);
             }
-            session.receive(now);
+            session.receive(now, self.arrivals);
         }
         desk.serve(now, self.sessions.values_mut().zip(news.iter_mut()));
         self.conference.pass_on(self.sessions.values_mut().filter_map(Session::seated));

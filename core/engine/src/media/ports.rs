@@ -4,8 +4,11 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::SockRef;
+use wakeline_clock::Time;
 use wakeline_entropy::Entropy;
 use wakeline_media_path::Component;
+
+use super::stamp;
 
 /// How many pairs are tried before giving up.
 const TRIES: u16 = 200;
@@ -18,6 +21,15 @@ const EXPEDITED: u32 = 46 << 2;
 const LARGEST: usize = 2048;
 /// What is read in one turn at most, so that a flood costs its own call only.
 const MOST: usize = 256;
+
+/// When a datagram has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Arrivals {
+    /// When the system took it in: sockets are read at turns, and reports, jitter and delay are finer than these.
+    AsStamped,
+    /// When it is read: for a clock that is not the system's.
+    AsRead,
+}
 
 /// A pair of sockets.
 #[derive(Debug)]
@@ -66,15 +78,27 @@ impl Ports {
         }
     }
 
-    /// Hands over what has come. RTCP's socket is left alone when nobody was told of it.
-    pub(super) fn receive(&self, is_muxed: bool, mut take: impl FnMut(Component, SocketAddr, &[u8])) {
+    /// Hands over what has come, with the moment at which it came. RTCP's socket is left alone when nobody was told of it.
+    pub(super) fn receive(
+        &self,
+        now: Time,
+        arrivals: Arrivals,
+        is_muxed: bool,
+        mut take: impl FnMut(Component, SocketAddr, Time, &[u8]),
+    ) {
         let mut buffer = [0; LARGEST];
         let sockets: &[(Component, &UdpSocket)] =
             &[(Component::Rtp, &self.rtp), (Component::Rtcp, &self.rtcp)];
         for &(component, socket) in &sockets[..if is_muxed { 1 } else { 2 }] {
             for _ in 0..MOST {
-                match socket.recv_from(&mut buffer) {
-                    Ok((length, source)) => take(component, source, &buffer[..length]),
+                match stamp::receive(socket, &mut buffer) {
+                    Ok((length, source, age)) => {
+                        let came = match arrivals {
+                            Arrivals::AsStamped => now - age,
+                            Arrivals::AsRead => now,
+                        };
+                        take(component, source, came, &buffer[..length]);
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     // An ICMP error of an earlier datagram is told here; the socket itself is fine.
                     Err(error) => tracing::debug!(%error, "media receive"),
@@ -96,6 +120,7 @@ fn pair(address: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
+    stamp::ask(&socket);
     // Where the system or the network knows no classes, media is ordinary traffic.
     let _ = expedite(&SockRef::from(&socket), address);
     Ok(socket)

@@ -18,7 +18,7 @@ use super::agreement::Agreement;
 use super::conference::Seat;
 use super::digits::Digits;
 use super::policy::{self, Turn};
-use super::ports::Ports;
+use super::ports::{Arrivals, Ports};
 use super::quality::Quality;
 
 /// How long a digit is pressed, in milliseconds; as long as INFO says.
@@ -401,7 +401,7 @@ impl Session {
     }
 
     /// Takes what came for us since the last turn.
-    pub(super) fn receive(&mut self, now: Time) {
+    pub(super) fn receive(&mut self, now: Time, arrivals: Arrivals) {
         let (Run::Running, Some(ports), Some(path), Some(stream)) =
             (self.run, &self.ports, &mut self.path, &mut self.stream)
         else {
@@ -409,10 +409,10 @@ impl Session {
         };
         let is_muxed = self.agreement.negotiated().is_some_and(|negotiated| negotiated.rtcp_mux);
         let mut is_alive = false;
-        ports.receive(is_muxed, |component, source, datagram| {
+        ports.receive(now, arrivals, is_muxed, |component, source, came, datagram| {
             let taken = match path.receive(now, component, source, datagram) {
-                Ok(Incoming::Rtp(packet)) => stream.handle_rtp(now, &packet),
-                Ok(Incoming::Rtcp(packet)) => stream.handle_rtcp(now, &packet),
+                Ok(Incoming::Rtp(packet)) => stream.handle_rtp(came, &packet),
+                Ok(Incoming::Rtcp(packet)) => stream.handle_rtcp(came, &packet),
                 // Counted by the path.
                 Err(_) => return,
             };
@@ -429,7 +429,7 @@ impl Session {
     /// Throws away what came while nobody listened: after a pause or a stalled loop it would only be delay.
     pub(super) fn discard(&mut self) {
         if let Some(ports) = &self.ports {
-            ports.receive(false, |_, _, _| {});
+            ports.receive(Time::ZERO, Arrivals::AsRead, false, |_, _, _, _| {});
         }
     }
 

@@ -30,7 +30,9 @@ impl Side {
         let record = std::env::temp_dir().join(format!("wakeline-media-{name}-{}.wav", std::process::id()));
         let choice = AudioChoice::Tone { hertz, record: Some(record.clone()) };
         let entropy = Entropy::from_number(hertz as u64 + u64::from(name.len() as u32));
-        Side { sessions: Sessions::new(vec![settings], choice, entropy), secure, record, told: Vec::new() }
+        let mut sessions = Sessions::new(vec![settings], choice, entropy);
+        sessions.arrivals = Arrivals::AsRead;
+        Side { sessions, secure, record, told: Vec::new() }
     }
 
     fn way(&self) -> Way {
