@@ -95,6 +95,8 @@ pub struct Counters {
     pub wakes_expired: u64,
     /// Wakes refused for their number.
     pub over_quota: u64,
+    /// Calls that went to voicemail.
+    pub diverted: u64,
     /// Requests kept for devices that slept.
     pub mail_kept: u64,
     /// Devices that took a kept request.
@@ -131,6 +133,7 @@ impl Counters {
             Leg::Held(_) => &mut self.held,
             Leg::WakeExpired(_) => &mut self.wakes_expired,
             Leg::OverQuota => &mut self.over_quota,
+            Leg::Diverted => &mut self.diverted,
             Leg::MailKept(_) => &mut self.mail_kept,
             Leg::MailDelivered => &mut self.mail_delivered,
             Leg::MailRefused(_) => &mut self.mail_refused,

@@ -161,6 +161,7 @@ impl Wake {
             | Leg::LineRefused(_)
             | Leg::HopDown(_)
             | Leg::UpstreamDown
+            | Leg::Diverted
             | Leg::MailKept(_)
             | Leg::MailDelivered
             | Leg::MailRefused(_)
@@ -210,6 +211,7 @@ pub(crate) fn step(at_ms: f64, leg: &Leg) -> Step {
         Leg::OverQuota => plain("no push: woken too often"),
         Leg::MadeRoom(device) => of("long silent device made room for a new one", device),
         Leg::TooManyBindings => plain("no room: the address has as many devices as it may have, all alive"),
+        Leg::Diverted => plain("nobody took it: on to voicemail"),
         Leg::MailKept(device) => of("kept for a sleeping device", device),
         Leg::MailDelivered => plain("a kept request was taken"),
         Leg::MailRefused(code) => with("a kept request was not taken, with this code", u64::from(*code)),

@@ -21,6 +21,9 @@ pub struct Account {
     /// written with the rest: a password at rest is sealed.
     #[serde(skip)]
     pub upstream: Option<UpstreamCredential>,
+    /// A SIP URI for calls that nobody took, in place of the gateway's; empty: none.
+    #[serde(default)]
+    pub voicemail: Option<String>,
 }
 
 /// A password that the gateway keeps for an account at an upstream.
@@ -57,6 +60,7 @@ pub(crate) struct Entry {
     name: Box<str>,
     user_length: u16,
     pub(crate) credential: Credential,
+    pub(crate) voicemail: Option<Box<str>>,
     pub(crate) bindings: SmallVec<[BindingId; 2]>,
 }
 
@@ -109,6 +113,7 @@ impl Accounts {
         if let Some(id) = self.by_text(&name) {
             if let Some(entry) = self.get_mut(id) {
                 entry.credential = account.credential;
+                entry.voicemail = account.voicemail.map(String::into_boxed_str);
             }
             return id;
         }
@@ -118,6 +123,7 @@ impl Accounts {
             user_length: u16::try_from(account.user.len()).unwrap_or(u16::MAX),
             name: name.into_boxed_str(),
             credential: account.credential,
+            voicemail: account.voicemail.map(String::into_boxed_str),
             bindings: SmallVec::new(),
         }));
         self.living += 1;
@@ -199,6 +205,7 @@ mod tests {
             domain: domain.into(),
             credential: Credential::Password("x".into()),
             upstream: None,
+            voicemail: None,
         }
     }
 

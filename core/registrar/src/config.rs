@@ -44,6 +44,8 @@ pub struct Config {
     pub push_expiry: Expiry,
     /// What a device that registers after its call has ended is told, if it does not read `X-Wake-State`.
     pub late_foreign_device: LateForeignDevice,
+    /// Where calls go that nobody took; without a target of its own none does.
+    pub voicemail: Option<Voicemail>,
     /// What waits for phones that sleep.
     pub mail: MailRules,
     /// Whether our address is handed out as Service-Route (RFC 3608). Off: clients reach us as their registrar anyway.
@@ -261,6 +263,46 @@ impl Default for Limits {
     }
 }
 
+/// Where calls go that nobody took, and which.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Voicemail {
+    /// A SIP URI. To be forwarded to it must be one of our accounts, or in the domain of an upstream. Empty: only accounts that
+    /// name one of their own have voicemail.
+    pub target: String,
+    /// How the call gets there.
+    pub how: Divert,
+    /// How long it rings before that, holding included; not longer than [`Timers::ring_total`].
+    pub after: Duration,
+    /// Whether also when all are busy.
+    pub busy: bool,
+    /// Whether also when somebody declines.
+    pub declined: bool,
+    /// Whether also, and at once, when no device can be reached.
+    pub absent: bool,
+}
+
+impl Default for Voicemail {
+    fn default() -> Voicemail {
+        Voicemail {
+            target: String::new(),
+            how: Divert::Forward,
+            after: Duration::from_secs(30),
+            busy: true,
+            declined: false,
+            absent: true,
+        }
+    }
+}
+
+/// How a call gets to voicemail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Divert {
+    /// We send it there.
+    Forward,
+    /// The caller does: 302.
+    Redirect,
+}
+
 /// What waits for phones that sleep, and how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MailRules {
@@ -323,6 +365,7 @@ impl Config {
             plain_expiry: Expiry { min: 60, default: 3600, max: 7200 },
             push_expiry: Expiry { min: 3600, default: 7 * 86_400, max: 30 * 86_400 },
             late_foreign_device: LateForeignDevice::InviteThenCancel,
+            voicemail: None,
             mail: MailRules::default(),
             service_route: false,
             server: String::new(),

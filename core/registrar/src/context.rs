@@ -90,6 +90,15 @@ pub(crate) enum Phase {
     Ended,
 }
 
+/// Who is asked to take a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Course {
+    /// The devices that it is for.
+    Devices,
+    /// Voicemail, since they did not.
+    Voicemail,
+}
+
 /// What a device has said to the request that was sent to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Heard {
@@ -214,6 +223,9 @@ pub(crate) struct Context {
     /// The best final response so far (§16.7 step 6).
     pub(crate) best: Option<Message>,
     pub(crate) started: Time,
+    /// When it is given up.
+    pub(crate) until: Time,
+    pub(crate) course: Course,
     /// Client transactions that still live, superseded ones too.
     pub(crate) clients: u16,
     pub(crate) armed: Time,
@@ -224,7 +236,7 @@ impl Context {
     pub(crate) fn next(&self, timers: &Timers) -> Time {
         let mut next = match self.phase {
             Phase::Open => {
-                let total = self.started + self.kind.total(timers);
+                let total = self.until;
                 if self.kind == Kind::Bye { total.min(self.started + timers.bye_answer) } else { total }
             }
             Phase::Closing { until, .. } => return until,

@@ -9,7 +9,7 @@ use wakeline_sip_transaction::{ServerKey, TransactionError};
 
 use crate::admit::Admitted;
 use crate::binding::Binding;
-use crate::context::{Branch, Context, Heard, Kind, Phase, Step, Waking};
+use crate::context::{Branch, Context, Course, Heard, Kind, Phase, Step, Waking};
 use crate::flow::Liveness;
 use crate::forward::{Leg as Written, towards_device, within_dialog};
 use crate::machine::{Mode, Registrar};
@@ -200,7 +200,7 @@ impl Registrar {
         if kind == Kind::Call && self.outcomes.was_lost(aor, &context.wake) {
             return Err(Refused::later(self.config.timers.retry_after));
         }
-        if candidates.is_empty() {
+        if candidates.is_empty() && !self.is_taken_when_absent(kind, aor) {
             return Err(Refused::code(480));
         }
         // RFC 5393 §5.3.
@@ -247,6 +247,8 @@ impl Registrar {
             superseded: SmallVec::new(),
             best: None,
             started: now,
+            until: now + self.ring_time(kind, aor),
+            course: Course::Devices,
             clients: 0,
             armed: Time::NEVER,
         }
@@ -444,6 +446,8 @@ impl Registrar {
             superseded: SmallVec::new(),
             best: None,
             started: now,
+            until: now + Kind::Late.total(&self.config.timers),
+            course: Course::Devices,
             clients: 0,
             armed: Time::NEVER,
         });

@@ -464,7 +464,7 @@ impl Registrar {
         let timers = self.config.timers.clone();
         match context.phase {
             Phase::Closing { until, .. } if until <= now => self.give_up_branches(&mut context),
-            Phase::Open if context.started + context.kind.total(&timers) <= now => {
+            Phase::Open if context.until <= now => {
                 if context.kind == Kind::Late {
                     // Row 3: no answer to the INVITE in time; the branch is dropped.
                     self.give_up_branches(&mut context);

@@ -173,6 +173,7 @@ impl Registrar {
                 domain,
                 credential: Credential::AtUpstream,
                 upstream: None,
+                voicemail: None,
             }))
         })
     }

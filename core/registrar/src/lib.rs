@@ -19,6 +19,7 @@ mod contact;
 mod context;
 mod copies;
 mod deadline;
+mod divert;
 mod flow;
 mod fork;
 mod forward;
@@ -45,8 +46,8 @@ mod view;
 
 pub use account::{Account, Credential, UpstreamCredential};
 pub use config::{
-    Config, Expiry, LateForeignDevice, Limits, MailRules, MissedCalls, NextHop, PublicAddress, PushServices,
-    Timers, TrustedPeer, Upstream,
+    Config, Divert, Expiry, LateForeignDevice, Limits, MailRules, MissedCalls, NextHop, PublicAddress,
+    PushServices, Timers, TrustedPeer, Upstream, Voicemail,
 };
 pub use machine::{BindingView, Registrar};
 pub use number::{BindingId, HopId, PushKey};

@@ -7,7 +7,7 @@ use wakeline_sip_message::{Message, Name};
 use wakeline_sip_transaction::{ClientKey, Key, ServerKey};
 
 use crate::binding::Client;
-use crate::context::{Branch, Context, Heard, Kind, Lost, Phase, Step, Waking};
+use crate::context::{Branch, Context, Course, Heard, Kind, Lost, Phase, Step, Waking};
 use crate::deadline::Due;
 use crate::forward::towards_caller;
 use crate::machine::Registrar;
@@ -263,6 +263,11 @@ impl Registrar {
         expected: SmallVec<[Device; 1]>,
     ) {
         let (Kind::Call, Some(aor)) = (context.kind, context.aor) else { return };
+        match context.course {
+            Course::Devices => {}
+            // It was missed when it went there.
+            Course::Voicemail => return,
+        }
         self.note_missed(now, context, state);
         let mut known: SmallVec<[Device; 2]> = SmallVec::from_slice(knowing);
         for branch in &context.branches {
@@ -303,7 +308,7 @@ impl Registrar {
     }
 
     /// Sends the caller its final response once all branches are over.
-    fn finish(&mut self, now: Time, context: &mut Context) {
+    fn finish(&mut self, now: Time, id: ContextId, context: &mut Context) {
         let decided = match context.phase {
             Phase::Open => None,
             Phase::Closing { with, .. } => Some(with),
@@ -340,6 +345,9 @@ impl Registrar {
             let expected = self.expected(context);
             self.remember(now, context, WakeState::Cancelled, &[], expected);
         }
+        if self.divert(now, id, context, code, decided) {
+            return;
+        }
         match (best, context.request.take(), context.server) {
             // §16.7 step 6: a 503 says that the next element has no room, not that the caller's proxy has none.
             (Some(best), request, Some(key)) => match (code, request) {
@@ -353,8 +361,18 @@ impl Registrar {
             },
             (None, Some(request), Some(key)) => {
                 let retry_after = self.config.timers.retry_after.as_secs().to_string();
-                let headers = [(Name::RetryAfter, retry_after)];
-                self.answer(now, key, &request, code, if code == 503 { &headers } else { &[] });
+                let headers = match (code, context.kind) {
+                    (503, _) => vec![(Name::RetryAfter, retry_after)],
+                    // What a PBX behind us decides by (RFC 6432): whether somebody was there who did not answer.
+                    (480, Kind::Call) if decided.is_some() => {
+                        vec![(Name::Reason, "Q.850;cause=19;text=\"No answer\"".to_owned())]
+                    }
+                    (480, Kind::Call) => {
+                        vec![(Name::Reason, "Q.850;cause=20;text=\"Subscriber absent\"".to_owned())]
+                    }
+                    (_, _) => Vec::new(),
+                };
+                self.answer(now, key, &request, code, &headers);
             }
             (_, _, None) | (None, None, Some(_)) => {}
         }
@@ -367,7 +385,7 @@ impl Registrar {
     /// Ends what has ended, arms what goes on.
     pub(crate) fn put_back(&mut self, now: Time, id: ContextId, mut context: Box<Context>) {
         if context.all_over() {
-            self.finish(now, &mut context);
+            self.finish(now, id, &mut context);
             match context.phase {
                 Phase::Answered | Phase::Ended => self.drop_superseded(&mut context),
                 Phase::Open | Phase::Closing { .. } => {}

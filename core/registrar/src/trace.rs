@@ -65,6 +65,8 @@ pub enum Leg {
     WakeExpired(BindingId),
     /// A device came when the call had already ended.
     LateWake(BindingId),
+    /// Nobody took it: it goes to voicemail.
+    Diverted,
     /// The caller gave up.
     CallerGone,
     /// The final response to the caller.

@@ -157,6 +157,76 @@ fn purr_in_the_request_uri_finds_the_sleeping_device() {
 }
 
 #[test]
+fn every_request_of_a_dialog_wakes_its_sleeping_party_and_comes_behind_the_200() {
+    for (number, method) in
+        (2..).zip([Method::Invite, Method::Update, Method::Info, Method::Refer, Method::Bye, Method::Message])
+    {
+        let mut call = call();
+        call.world.close(call.mia.flow);
+        let request = call.callers_request(method.clone(), number);
+        call.world.receive(call.trunk.flow, &request);
+        let out = call.world.take();
+        let asked = pushes(&out);
+        assert_eq!(asked.len(), 1, "{method}");
+        assert!(
+            matches!(&asked[0].purpose, wakeline_registrar::PushPurpose::Request { method: said, .. } if *said == method.as_str()),
+            "{method}: nothing rings"
+        );
+        call.world.pass(2 * SECOND);
+        let (out, _) = call.mia.wake(&mut call.world, "192.0.2.20");
+        let places: Vec<String> = sent(&out, call.mia.flow)
+            .into_iter()
+            .map(|one| one.status().map_or_else(|| one.method().to_string(), |code| code.to_string()))
+            .collect();
+        assert_eq!(places.last().map(String::as_str), Some(method.as_str()), "{places:?}");
+        assert_eq!(places[places.len() - 2], "200");
+        let found = requests(&out, call.mia.flow, &method)[0].clone();
+        call.mia.answer(&mut call.world, &found, 200);
+        assert_eq!(final_status(&call.world.take(), call.trunk.flow), Some(200), "{method}");
+    }
+}
+
+#[test]
+fn purr_of_an_earlier_registration_still_wakes_and_tells_nothing() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    let mut purrs = Vec::new();
+    for _ in 0..5 {
+        let (out, _) = mia.register(&mut world);
+        let ok = sent(&out, mia.flow).into_iter().rfind(|m| m.status() == Some(200)).unwrap();
+        let caps = wakeline_push::FeatureCaps::read(ok.header(Name::FeatureCaps).unwrap());
+        purrs.push(caps[0].purr.clone().unwrap());
+    }
+    let mut all_different = purrs.clone();
+    all_different.sort();
+    all_different.dedup();
+    assert_eq!(all_different.len(), 5, "rotated");
+    for purr in &purrs {
+        assert!(purr.len() >= 22, "128 bits and more");
+        assert!(!purr.contains("mia") && !INSTANCE_A.contains(purr.as_str()));
+        // No two have a beginning in common that would tell that they are one device's.
+        assert_eq!(purrs.iter().filter(|other| other[..4] == purr[..4]).count(), 1);
+    }
+    world.close(mia.flow);
+    let trunk = Trunk::new(&mut world);
+    for (number, purr) in purrs.iter().enumerate() {
+        world.take();
+        let uri = format!("sip:anything@{DOMAIN};pn-purr={purr}");
+        let info = trunk.request(&mut world, Method::Info, &uri, &format!("old-{number}"));
+        let info = info.edit().replace(Name::To, format!("<{uri}>;tag=there")).finish().unwrap();
+        world.receive(trunk.flow, &info);
+        assert_eq!(pushes(&world.take()).len(), 1, "old ones stay good while their dialogs live");
+    }
+    // One that we never gave leads nowhere.
+    let uri = format!("sip:nobody@{DOMAIN};pn-purr={}x", &purrs[0][1..]);
+    let info = trunk.request(&mut world, Method::Info, &uri, "forged");
+    let info = info.edit().replace(Name::To, format!("<{uri}>;tag=there")).finish().unwrap();
+    world.receive(trunk.flow, &info);
+    let out = world.take();
+    assert_eq!((final_status(&out, trunk.flow), pushes(&out).len()), (Some(404), 0));
+}
+
+#[test]
 fn gruu_goes_to_its_device_alone() {
     let mut world = World::new();
     let mut one = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");

@@ -48,6 +48,7 @@ fn kept(user: &str) -> Account {
         domain: PBX.into(),
         credential: Credential::Password(password.clone()),
         upstream: Some(UpstreamCredential { username: format!("auth-{user}"), password }),
+        voicemail: None,
     }
 }
 

@@ -902,3 +902,66 @@ fn a_bye_of_the_pbx_for_a_sleeping_phone_is_held_and_answered() {
     let out = mia.wake(&mut edge);
     assert_eq!(requests(&out, mia.flow, &Method::Bye).len(), 1);
 }
+
+#[test]
+fn a_message_of_the_pbx_for_a_sleeping_phone_is_202_and_comes_after_its_register() {
+    let mut edge = Edge::new();
+    let mut mia = Sleeper::new(&mut edge, "mia", INSTANCE_A);
+    let (arrived, _) = mia.register(&mut edge);
+    mia.sleep(&mut edge);
+    let message = of_pbx(&mut edge, Method::Message, &name_at_pbx(&arrived), "m-1");
+    let message = message.edit().set_body("text/plain", &b"good morning"[..]).finish().unwrap();
+    let out = edge.pbx_sends(&message);
+    assert_eq!((statuses(&out, edge.hops[0]), pushes(&out).len()), (vec![202], 1));
+    let out = mia.wake(&mut edge);
+    let found = requests(&out, mia.flow, &Method::Message)[0].clone();
+    assert_eq!(&found.body()[..], b"good morning");
+    assert!(found.request_uri_text().starts_with("sip:mia@"), "the phone's own Contact");
+    mia.answer(&mut edge, &found, 200);
+    assert_eq!(edge.world.gateway.gauges().mail, 0);
+}
+
+#[test]
+fn a_pbx_runs_its_own_voicemail_and_takes_that_of_other_domains() {
+    let mut rules = edge_config();
+    let target = format!("sip:box@{PBX}");
+    rules.voicemail = Some(wakeline_registrar::Voicemail { target, ..Default::default() });
+    let mut edge = Edge::new();
+    edge.world = World::with(rules, Loaded::default(), 1);
+    edge.world.drain();
+    edge.hops.clear();
+    for (hop, address) in asked(&edge.world.take()).into_iter().zip(["10.0.0.5", "10.0.0.6", "10.0.9.5"]) {
+        let flow = edge.reopen(hop, address);
+        edge.hops.push(flow);
+    }
+    // Its own phone does not wake: 480 with a reason, and what follows is the PBX's matter.
+    let mut mia = Sleeper::new(&mut edge, "mia", INSTANCE_A);
+    let (arrived, _) = mia.register(&mut edge);
+    mia.sleep(&mut edge);
+    let invite = of_pbx(&mut edge, Method::Invite, &name_at_pbx(&arrived), "call-1");
+    edge.pbx_sends(&invite);
+    edge.world.pass(20 * SECOND);
+    let out = edge.world.take();
+    let last = status(&out, edge.hops[0]);
+    assert_eq!(last.status(), Some(480));
+    assert_eq!(last.header(Name::Reason), Some("Q.850;cause=20;text=\"Subscriber absent\""));
+    assert!(requests(&out, edge.hops[0], &Method::Invite).is_empty());
+    // An address of our own domain has its voicemail there.
+    let trunk = Trunk::new(&mut edge.world);
+    trunk.invite(&mut edge.world, "ben", "call-2");
+    let out = edge.world.take();
+    let sent_on = one(&out, edge.hops[0], &Method::Invite);
+    assert!(sent_on.request_uri_text().starts_with("sip:box@pbx.example.net;target=sip%3Aben%40"));
+    assert!(sent_on.header(Name::Diversion).unwrap().starts_with("<sip:ben@voice.example.org>"));
+    let ok = Builder::response(&sent_on, 200, "")
+        .copy(&sent_on, Name::RecordRoute)
+        .to_tag("box")
+        .header(Name::Contact, "<sip:box@10.0.0.5:5060;transport=tcp>")
+        .build()
+        .unwrap();
+    edge.pbx_sends(&ok);
+    let flow = trunk.flow;
+    assert!(edge.world.gateway.gauges().contexts <= 1);
+    edge.world.pass(60 * SECOND);
+    assert_eq!((edge.world.gateway.gauges().contexts, flow.transport), (0, Transport::Tcp));
+}

@@ -70,6 +70,7 @@ impl Schedule {
             domain: PBX.into(),
             credential: Credential::Password(password.clone()),
             upstream: Some(UpstreamCredential { username: "ben".into(), password }),
+            voicemail: None,
         };
         let loaded = Loaded { accounts: vec![ben], ..Loaded::default() };
         let mut world = World::with(config, loaded, (seed & 255) as u8);

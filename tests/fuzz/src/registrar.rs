@@ -197,6 +197,7 @@ pub(crate) fn registrar(bytes: &[u8]) {
         domain: DOMAIN.into(),
         credential: Credential::Password(Secret::from(PASSWORD)),
         upstream: None,
+        voicemail: None,
     };
     let loaded = Loaded { accounts: vec![account("mia"), account("ben")], ..Loaded::default() };
     let now = Time::from_millis(1_000_000);

@@ -54,6 +54,7 @@ impl Gateway {
             domain: "sim.example".into(),
             credential: credential(),
             upstream: None,
+            voicemail: None,
         };
         self.users.iter().map(account).collect()
     }

@@ -50,6 +50,7 @@ pub(crate) fn text(stats: &Stats) -> String {
         ("held_requests", "Requests held for a sleeping device.", counters.held),
         ("wakes_expired", "Devices that did not come in time.", counters.wakes_expired),
         ("over_quota", "Wakes refused for their number.", counters.over_quota),
+        ("diverted", "Calls that went to voicemail.", counters.diverted),
         ("mail_kept", "Requests kept for sleeping devices.", counters.mail_kept),
         ("mail_delivered", "Kept requests that a device took.", counters.mail_delivered),
         ("mail_refused", "Kept requests that a device would not take.", counters.mail_refused),

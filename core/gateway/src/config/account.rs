@@ -33,6 +33,8 @@ pub struct Account {
     pub sha256: Secret,
     /// With SHA-512-256.
     pub sha512_256: Secret,
+    /// Where calls go that nobody took: a SIP URI, `none`, or empty for the gateway's.
+    pub voicemail: String,
     /// In the domain of an upstream: the password there, sealed.
     pub sealed: String,
     /// The digest user name there; empty: the user part.
@@ -72,7 +74,19 @@ impl Config {
             domain,
             credential: registrar::Credential::Password(password.clone()),
             upstream: Some(registrar::UpstreamCredential { username, password }),
+            voicemail: self.own_voicemail(account)?,
         })
+    }
+
+    fn own_voicemail(&self, account: &Account) -> Result<Option<String>, ConfigError> {
+        match account.voicemail.as_str() {
+            "" => Ok(None),
+            "none" => Ok(Some(String::new())),
+            target => {
+                self.voicemail.check(self, "account", target)?;
+                Ok(Some(target.to_owned()))
+            }
+        }
     }
 
     fn account(&self, account: &Account) -> Result<registrar::Account, ConfigError> {
@@ -125,6 +139,12 @@ impl Config {
                 )));
             }
         };
-        Ok(registrar::Account { user: account.user.clone(), domain, credential, upstream: None })
+        Ok(registrar::Account {
+            user: account.user.clone(),
+            domain,
+            credential,
+            upstream: None,
+            voicemail: self.own_voicemail(account)?,
+        })
     }
 }

@@ -15,6 +15,7 @@ mod timers;
 pub(crate) mod tls;
 mod trust;
 mod upstream;
+mod voicemail;
 
 use std::path::Path;
 
@@ -37,6 +38,7 @@ pub use self::timers::{Expiry, Timers};
 pub use self::tls::Tls;
 pub use self::trust::Trust;
 pub use self::upstream::Upstream;
+pub use self::voicemail::{How, Voicemail};
 
 /// The example file: every key with its default and its meaning.
 pub const EXAMPLE: &str = include_str!("../../gateway.toml");
@@ -77,6 +79,8 @@ pub struct Config {
     pub expiry: Expiry,
     /// Caps.
     pub limits: Limits,
+    /// Where calls go that nobody took.
+    pub voicemail: Voicemail,
     /// What waits for phones that sleep.
     pub mail: Mail,
     /// The administrator's view.
@@ -104,6 +108,7 @@ impl Default for Config {
             timers: Timers::default(),
             expiry: Expiry::default(),
             limits: Limits::default(),
+            voicemail: Voicemail::default(),
             mail: Mail::default(),
             admin: Admin::default(),
             provision: Provision::default(),
@@ -173,6 +178,7 @@ impl Config {
         config.upstreams = self.upstream.iter().enumerate().map(checked).collect::<Result<_, _>>()?;
         self.limits.tell(&mut config.limits);
         self.mail.tell(&mut config);
+        config.voicemail = Some(self.voicemail.checked(self)?);
         Ok(config)
     }
 
@@ -267,6 +273,12 @@ mod tests {
             ),
             ("[push.apns]\nkey = \"k\"", "unknown field `key`"),
             ("[push.hook]\nproviders = \"hms\"", "line 2"),
+            ("[voicemail]\ntarget = \"box\"", "is not a SIP URI"),
+            ("[voicemail]\ntarget = \"sip:box@elsewhere.example\"", "how = \"redirect\""),
+            ("[voicemail]\ntarget = \"sip:box@elsewhere.example\"\nhow = \"redirect\"", "fine"),
+            ("[voicemail]\ntarget = \"sip:box@localhost\"", "fine"),
+            ("[[account]]\nuser = \"a\"\npassword = \"p\"\nvoicemail = \"sip:b@c\"", "neither among"),
+            ("[[account]]\nuser = \"a\"\npassword = \"p\"\nvoicemail = \"none\"", "fine"),
             ("[[account]]\nuser = \"a\"", "a: a password"),
             ("[[account]]\nuser = \"a\"\nsealed = \"v1.x\"", "domain of an [[upstream]]"),
             (

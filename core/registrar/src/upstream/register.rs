@@ -328,6 +328,7 @@ impl Registrar {
                 domain: domain.to_owned(),
                 credential: Credential::AtUpstream,
                 upstream: None,
+                voicemail: None,
             }),
             (None, None) => return,
         };

@@ -56,6 +56,7 @@ pub fn account(user: &str) -> Account {
         domain: DOMAIN.into(),
         credential: Credential::Password(Secret::from(format!("password of {user}"))),
         upstream: None,
+        voicemail: None,
     }
 }
 

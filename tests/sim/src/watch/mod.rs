@@ -289,6 +289,7 @@ impl Watch {
             | Leg::LineBound
             | Leg::LineRefused(_)
             | Leg::UpstreamDown
+            | Leg::Diverted
             | Leg::MailKept(_)
             | Leg::MailDelivered
             | Leg::MailRefused(_)
