@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod push;
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use wakeline_interop::kamailio::{DOMAIN, Kamailio, PASSWORD};
 use wakeline_interop::phone::{Phone, program};
 use wakeline_interop::place::{Folder, free_port, wait_until};
 use wakeline_interop::{sipp, sound};
-use wakeline_push_services::{Delivered, FcmOptions, FcmService};
+use wakeline_push_services::{Delivered, FcmService};
 
 const OURS: f64 = 500.0;
 const THEIRS: f64 = 1000.0;
@@ -64,26 +66,10 @@ struct Place {
     folder: Folder,
 }
 
-/// The stand-in for the push service, on a thread of its own until the test ends.
-fn push_service() -> Arc<FcmService> {
-    let (sender, started) = std::sync::mpsc::channel();
-    std::thread::Builder::new()
-        .spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async {
-                let service = FcmService::start(FcmOptions::default()).await.expect("a push service");
-                let _ = sender.send(Arc::new(service));
-                std::future::pending::<()>().await;
-            });
-        })
-        .expect("a thread");
-    started.recv().expect("a push service")
-}
-
 impl Place {
     fn new(name: &str, between: Between, knows: Knows) -> Place {
         let folder = Folder::new(name);
-        let push = push_service();
+        let push = push::service();
         let deliveries = push.subscribe();
         let account = folder.write("push-account.json", &push.service_account_json());
         let ca = folder.write("push-ca.pem", push.ca_pem());
