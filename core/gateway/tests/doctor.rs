@@ -9,11 +9,15 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_tim
 use tokio::sync::mpsc;
 use wakeline_flow::Transport;
 use wakeline_gateway::config::{Account, Canary, Config, Upstream};
-use wakeline_gateway::doctor::{self, Finding, Hop, Options, Report, State, WakeSignal};
+use wakeline_gateway::doctor::{self, Finding, Hop, Options, Records, Report, State, WakeSignal};
 use wakeline_gateway::push::Lookup;
 use wakeline_gateway::{Gateway, Handle};
+use wakeline_push_services::es256::EcKey;
 use wakeline_push_services::service_account::ServiceAccount;
-use wakeline_push_services::{FcmOptions, FcmService, Step};
+use wakeline_push_services::{
+    ApnsOptions, ApnsService, FcmOptions, FcmService, HookService, Step, WebPushService,
+};
+use wakeline_sip_resolve::{Kind, Question, Record};
 
 const PROJECT: &str = "doctors-project";
 const TOKEN: &str = "canary:APA91bOfTheOperator";
@@ -168,13 +172,97 @@ async fn a_name_that_leads_nowhere_is_named() {
     site.config.public.tls = "edge.example.org:5061".to_owned();
     let gateway = site.start();
     let table = BTreeMap::from([("edge.example.org".to_owned(), vec!["127.0.0.1".parse().unwrap()])]);
-    let options = Options { lookup: Lookup::Table(table), ..site.trusting(&gateway) };
+    let options = Options {
+        lookup: Lookup::Table(table),
+        records: Records::Table(BTreeMap::new()),
+        ..site.trusting(&gateway)
+    };
     let report = doctor::examine(&site.config, options).await;
     let (detail, cure) = broken(&report, Hop::Dns);
     assert!(detail.contains("no name server knows") && cure.contains("A (and AAAA) record"), "{report}");
     let good: Vec<&Finding> =
         of(&report, Hop::Dns).into_iter().filter(|one| one.state == State::Good).collect();
     assert_eq!(good[0].subject, "edge.example.org (127.0.0.1)");
+}
+
+#[tokio::test]
+async fn records_that_lead_phones_astray_are_named_with_the_line_that_would_be_right() {
+    let mut site = Site::new().await;
+    site.config.domains = vec!["voice.example.org".to_owned()];
+    let gateway = site.start();
+    let tls = gateway.address(Transport::Tls).unwrap().port();
+    site.config.listen.udp.clear();
+    let here = vec!["127.0.0.1".parse().unwrap()];
+    let names = ["voice.example.org", "edge.example.org"].map(|name| (name.to_owned(), here.clone()));
+    let examined = async |records: Vec<(&str, Kind, Record)>| {
+        let mut table: BTreeMap<Question, Vec<Record>> = BTreeMap::new();
+        for (name, kind, record) in records {
+            table.entry(Question { name: name.to_owned(), kind }).or_default().push(record);
+        }
+        let options = Options {
+            lookup: Lookup::Table(BTreeMap::from(names.clone())),
+            records: Records::Table(table),
+            ..site.trusting(&gateway)
+        };
+        let report = doctor::examine(&site.config, options).await;
+        let told =
+            |finding: &&Finding| finding.subject.contains("voice.example.org") && finding.hop == Hop::Dns;
+        report.findings.iter().filter(told).cloned().collect::<Vec<Finding>>()
+    };
+    let srv =
+        |port: u16, target: &str| Record::Srv { priority: 10, weight: 0, port, target: target.to_owned() };
+    let naptr = |service: &str, replacement: &str| Record::Naptr {
+        order: 10,
+        preference: 10,
+        flags: "S".to_owned(),
+        service: service.to_owned(),
+        replacement: replacement.to_owned(),
+    };
+    let sips = "_sips._tcp.voice.example.org";
+    let states = |found: &[Finding], subject: &str| {
+        let one = found.iter().find(|one| one.subject.starts_with(subject));
+        let one = one.unwrap_or_else(|| panic!("{subject}: {found:#?}"));
+        let cure = match &one.state {
+            State::Good => "good".to_owned(),
+            State::Skipped => "skipped".to_owned(),
+            State::Doubtful(cure) | State::Broken(cure) => cure.clone(),
+        };
+        (one.detail.clone(), cure)
+    };
+    // None at all, on ports that nobody would guess: the line that helps.
+    let found = examined(vec![]).await;
+    let (detail, cure) = states(&found, sips);
+    assert!(detail.contains("5061"), "{detail}");
+    assert!(cure.contains(&format!("{sips}. IN SRV 10 0 {tls} voice.example.org.")), "{cure}");
+    // All is well.
+    let domain = "voice.example.org";
+    let found = examined(vec![
+        (sips, Kind::Srv, srv(tls, "edge.example.org")),
+        (domain, Kind::Naptr, naptr("SIPS+D2T", sips)),
+        (domain, Kind::Naptr, naptr("E2U+sip", "elsewhere.example.org")),
+    ])
+    .await;
+    assert_eq!(states(&found, sips).1, "good", "{found:#?}");
+    assert_eq!(states(&found, "voice.example.org NAPTR SIPS+D2T").1, "good");
+    assert!(
+        found.iter().all(|one| !matches!(one.state, State::Broken(_) | State::Doubtful(_))),
+        "{found:#?}"
+    );
+    // The wrong port, a host without address, a transport that is not served, a NAPTR that leads nowhere.
+    let found = examined(vec![(sips, Kind::Srv, srv(9, "edge.example.org"))]).await;
+    assert_eq!(states(&found, sips).1, format!("let the record name port {tls}"));
+    let found = examined(vec![(sips, Kind::Srv, srv(tls, "gone.example.org"))]).await;
+    assert!(states(&found, sips).0.contains("no address"), "{found:#?}");
+    let udp = "_sip._udp.voice.example.org";
+    let found = examined(vec![
+        (udp, Kind::Srv, srv(5060, "edge.example.org")),
+        (domain, Kind::Naptr, naptr("SIP+D2U", udp)),
+        (domain, Kind::Naptr, naptr("SIPS+D2T", sips)),
+    ])
+    .await;
+    assert!(states(&found, udp).1.contains("listen.udp"), "{found:#?}");
+    assert!(states(&found, "voice.example.org NAPTR SIP+D2U").0.contains("nothing listens"));
+    assert!(states(&found, "voice.example.org NAPTR SIPS+D2T").0.contains("no SRV record"));
 }
 
 /// An authority's certificate, and one under it, valid between two years, for a name.
@@ -243,6 +331,71 @@ async fn a_service_account_that_is_refused_or_is_none_is_named() {
     site.config.push.fcm.service_accounts = vec![site.write("no-account.json", "{}")];
     let report = doctor::examine(&site.config, site.trusting(&gateway)).await;
     assert!(broken(&report, Hop::Credentials).1.contains("JSON key"), "{report}");
+}
+
+#[tokio::test]
+async fn apple_is_asked_with_nobodys_token_and_the_hook_and_web_push_with_the_canarys() {
+    let mut site = Site::new().await;
+    let apns = ApnsService::start(ApnsOptions::default()).await.unwrap();
+    let web = WebPushService::start().await.unwrap();
+    let hook = HookService::start("a secret of the operator's").await.unwrap();
+    let vapid = EcKey::generate().unwrap();
+    let ca = site.write("services-ca.pem", &[apns.ca_pem(), web.ca_pem(), hook.ca_pem()].concat());
+    let (key, other) = (site.write("key.p8", &apns.key().private_pem()), EcKey::generate().unwrap());
+    let (other, vapid_file) =
+        (site.write("other.p8", &other.private_pem()), site.write("vapid.pem", &vapid.private_pem()));
+    let push = &mut site.config.push;
+    push.apns.team_id = ApnsOptions::default().team;
+    push.apns.key_id = ApnsOptions::default().key_id;
+    push.apns.key_file = key;
+    push.apns.topic = "org.example.voice".to_owned();
+    push.apns.endpoint = apns.endpoint();
+    push.apns.sandbox_endpoint = apns.endpoint();
+    push.webpush.key_file = vapid_file;
+    push.webpush.subject = "mailto:ops@example.org".to_owned();
+    push.webpush.allowed_hosts = vec!["127.0.0.1".to_owned()];
+    push.hook.url = hook.url();
+    push.hook.secret = "a secret of the operator's".into();
+    push.hook.providers = vec!["hms".to_owned()];
+    for file in [&mut push.apns.ca_file, &mut push.webpush.ca_file, &mut push.hook.ca_file] {
+        file.clone_from(&ca);
+    }
+    let credentials = async |site: &Site, gateway: &Handle| {
+        let report = doctor::examine(&site.config, site.trusting(gateway)).await;
+        let told = |subject: &str| {
+            let found = of(&report, Hop::Credentials).into_iter().find(|one| one.subject == subject);
+            found.cloned().unwrap_or_else(|| panic!("{subject}: {report}"))
+        };
+        [told("apns"), told("webpush"), told("hook")]
+    };
+    let gateway = site.start();
+    let [apple, browser, program] = credentials(&site, &gateway).await;
+    assert_eq!(apple.state, State::Good, "{apple:?}");
+    assert_eq!(apns.records()[0].push_type, "background", "nothing could ring");
+    assert!(browser.state == State::Good && program.state == State::Skipped, "{browser:?} {program:?}");
+    assert!(hook.records().is_empty() && web.records().is_empty());
+
+    // With canaries the others are asked too; and a key that Apple does not know is named.
+    let canary = |provider: &str, token: &str| Canary {
+        provider: provider.to_owned(),
+        param: String::new(),
+        token: token.into(),
+        every: 3600,
+    };
+    let server = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(vapid.public())
+    };
+    let subscription = web.browser("ops", "127.0.0.1", &server).unwrap();
+    site.config.push.canary.extend([canary("webpush", &subscription), canary("hms", "huawei-token")]);
+    site.config.push.apns.key_file = other;
+    let [apple, browser, program] = credentials(&site, &gateway).await;
+    assert!(matches!(apple.state, State::Broken(_)) && apple.detail.contains("refuses our key"), "{apple:?}");
+    for asked in [browser, program] {
+        assert_eq!(asked.state, State::Good, "{asked:?}");
+        assert!(asked.detail.contains("canary"), "{asked:?}");
+    }
+    assert_eq!((hook.records().len(), web.records().len()), (1, 1));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! What the push services say to our keys: a push to a token that is nobody's. A service that knows us answers that it
-//! does not know the token.
+//! does not know the token. Web Push and an operator's program have no such token: they are asked with the canary's.
 
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
             "fcm {}",
             path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
         );
-        ask(&only, &subject, Provider::Fcm, "doctor", "wakeline-doctor:nobodys-token", report).await;
+        let nobody = nobody(Provider::Fcm, "doctor", "wakeline-doctor:nobodys-token");
+        ask(&only, &subject, nobody, report).await;
     }
     if push.apns.is_on() {
         none = false;
@@ -39,30 +40,35 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
         };
         // A notification token: nothing could ring, whoever's it were.
         let param = format!("{}.{bundle}", push.apns.team_id);
-        ask(&only, "apns", Provider::Apns, &param, &"0".repeat(64), report).await;
+        ask(&only, "apns", nobody(Provider::Apns, &param, &"0".repeat(64)), report).await;
     }
     if push.webpush.is_on() {
         none = false;
         let only = Settings { webpush: push.webpush.clone(), ..Settings::default() };
-        match Senders::new(&only) {
-            Ok(_) => report.good(
+        match (Senders::new(&only), canary(config, |provider| *provider == Provider::WebPush)) {
+            (Ok(_), canary @ Some(_)) => ask(&only, "webpush", canary, report).await,
+            (Ok(_), None) => report.good(
                 Hop::Credentials,
                 "webpush",
                 "the key can be used; each browser's push service judges it with the first push",
             ),
-            Err(error) => setup(report, "webpush", &error),
+            (Err(error), _) => setup(report, "webpush", &error),
         }
     }
     if push.hook.is_on() {
         none = false;
         let only = Settings { hook: push.hook.clone(), ..Settings::default() };
-        match Senders::new(&only) {
-            Ok(_) => report.skipped(
+        let served = |provider: &Provider| {
+            push.hook.providers.iter().any(|name| Provider::parse(name).is_served_by(provider))
+        };
+        match (Senders::new(&only), canary(config, served)) {
+            (Ok(_), canary @ Some(_)) => ask(&only, "hook", canary, report).await,
+            (Ok(_), None) => report.skipped(
                 Hop::Credentials,
                 "hook",
-                "set up; your program is not asked without a token of yours",
+                "set up; your program is not asked without a token of yours ([[push.canary]])",
             ),
-            Err(error) => setup(report, "hook", &error),
+            (Err(error), _) => setup(report, "hook", &error),
         }
     }
     if none {
@@ -82,21 +88,37 @@ fn setup(report: &mut Report, subject: &str, error: &SetupError) {
     report.broken(Hop::Credentials, subject, what, cure);
 }
 
-async fn ask(
-    only: &Settings,
-    subject: &str,
-    provider: Provider,
-    param: &str,
-    token: &str,
-    report: &mut Report,
-) {
+/// Whose token a service is asked with.
+enum Whose {
+    /// Made up: whether it lives tells nothing.
+    Nobodys,
+    /// The operator's own.
+    Canarys,
+}
+
+/// A token that is nobody's.
+fn nobody(provider: Provider, param: &str, token: &str) -> Option<(PushParameters, Whose)> {
+    Some((PushParameters::new(provider, param, token.into()).ok()?, Whose::Nobodys))
+}
+
+/// The first canary's token for one of these services.
+fn canary(config: &Config, of: impl Fn(&Provider) -> bool) -> Option<(PushParameters, Whose)> {
+    let provider = |name: &str| Provider::parse(name);
+    let found = config.push.canary.iter().find(|canary| of(&provider(&canary.provider)))?;
+    let parameters =
+        PushParameters::new(provider(&found.provider), &found.param, found.token.clone()).ok()?;
+    Some((parameters, Whose::Canarys))
+}
+
+async fn ask(only: &Settings, subject: &str, token: Option<(PushParameters, Whose)>, report: &mut Report) {
+    let Some((parameters, whose)) = token else {
+        return report.skipped(Hop::Credentials, subject, "cannot be asked");
+    };
     let sender = match Senders::new(only) {
-        Ok(senders) => senders.of(&provider),
+        Ok(senders) => senders.of(&parameters.provider),
         Err(error) => return setup(report, subject, &error),
     };
-    let targets =
-        PushParameters::new(provider, param, token.into()).and_then(|parameters| parameters.targets());
-    let target = targets.ok().and_then(|targets| target_for(targets, Purpose::Refresh));
+    let target = parameters.targets().ok().and_then(|targets| target_for(targets, Purpose::Refresh));
     let (Some(sender), Some(target)) = (sender, target) else {
         return report.skipped(Hop::Credentials, subject, "cannot be asked");
     };
@@ -107,23 +129,34 @@ async fn ask(
         call_id: None,
         until: system::now() + WITHIN,
     };
-    let (what, cure) = match sender.send(&push).await {
-        Outcome::Accepted | Outcome::TokenDead { .. } => {
+    let (what, cure) = match (sender.send(&push).await, whose) {
+        (Outcome::Accepted, Whose::Canarys) => {
+            return report.good(Hop::Credentials, subject, "the service took a push to your canary's token");
+        }
+        (Outcome::TokenDead { .. }, Whose::Canarys) => (
+            "the service knows us, and says that your canary's token is dead".to_owned(),
+            "put a token that lives into the [[push.canary]] block",
+        ),
+        (Outcome::Accepted | Outcome::TokenDead { .. }, Whose::Nobodys) => {
             return report.good(Hop::Credentials, subject, "the service knows us");
         }
-        Outcome::NotAllowed { why } => (why.to_owned(), "name the app in push.apns.topic"),
-        // The made-up token is of no project, so both answers say that we may push at all.
-        Outcome::WrongProject => return report.good(Hop::Credentials, subject, "the service knows us"),
-        Outcome::OurBug { field } => (
+        (Outcome::NotAllowed { why }, _) => {
+            (why.to_owned(), "name the app in push.apns.topic, or the host in push.webpush.allowed_hosts")
+        }
+        // A made-up token is of no project, so both answers say that we may push at all.
+        (Outcome::WrongProject, _) => {
+            return report.good(Hop::Credentials, subject, "the service knows us");
+        }
+        (Outcome::OurBug { field }, _) => (
             format!("the service does not like our message ({field})"),
             "check the topic and the ids in the file; if they are right, report this",
         ),
-        Outcome::NotAuthorised { code } => (
+        (Outcome::NotAuthorised { code }, _) => (
             format!("the service refuses our key ({code})"),
             "make a new key: Firebase console > project settings > service accounts, or Apple's developer account > \
              keys (with the right team_id and key_id); and set this machine's clock",
         ),
-        Outcome::QuotaExceeded { .. } => {
+        (Outcome::QuotaExceeded { .. }, _) => {
             return report.doubtful(
                 Hop::Credentials,
                 subject,
@@ -131,7 +164,7 @@ async fn ask(
                 "see what pushes so much; quotas are shown by the vendor's console",
             );
         }
-        Outcome::Unavailable | Outcome::TooLate => (
+        (Outcome::Unavailable | Outcome::TooLate, _) => (
             format!("the service did not answer within {} s", WITHIN.as_secs()),
             "let this machine reach the service: DNS, route and firewall for port 443 outwards, and the vendor's status page",
         ),

@@ -10,6 +10,7 @@ mod credentials;
 mod names;
 mod phone;
 mod ports;
+mod records;
 mod report;
 mod test_call;
 mod upstream;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 pub use wakeline_push::{Provider, PushParameters};
 use wakeline_secret::Secret;
 
+pub use self::records::Records;
 pub use self::report::{Finding, Hop, Report, State};
 pub use self::test_call::WakeSignal;
 
@@ -42,6 +44,8 @@ pub struct Options {
     pub ca_file: Option<PathBuf>,
     /// Where names lead.
     pub lookup: Lookup,
+    /// Whom to ask for SRV and NAPTR records.
+    pub records: Records,
 }
 
 impl Default for Options {
@@ -52,6 +56,7 @@ impl Default for Options {
             signal: WakeSignal::Trace,
             ca_file: None,
             lookup: Lookup::System,
+            records: Records::System,
         }
     }
 }
@@ -68,6 +73,7 @@ pub async fn examine(config: &Config, options: Options) -> Report {
     }
     look_at_store(config, &mut report);
     names::examine(config, &options.lookup, &mut report).await;
+    records::examine(config, &options.records, &options.lookup, &mut report).await;
     let ca_file = options.ca_file.as_deref();
     let way = ports::examine(config, ca_file, &mut report).await;
     credentials::examine(config, &mut report).await;

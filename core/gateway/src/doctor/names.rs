@@ -21,7 +21,7 @@ fn names(config: &Config) -> BTreeSet<String> {
     hosts.map(without_port).filter(|host| is_name(host)).map(str::to_ascii_lowercase).collect()
 }
 
-fn without_port(text: &str) -> &str {
+pub(super) fn without_port(text: &str) -> &str {
     match text.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.contains(':') => host,
         Some(_) | None => text,
@@ -34,7 +34,7 @@ pub(super) fn is_name(host: &str) -> bool {
 }
 
 /// Whether an address is one of this machine's: only then can a socket be bound to it.
-fn is_ours(address: IpAddr) -> bool {
+pub(super) fn is_ours(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
