@@ -95,6 +95,12 @@ pub struct Counters {
     pub wakes_expired: u64,
     /// Wakes refused for their number.
     pub over_quota: u64,
+    /// Subscriptions taken in.
+    pub subscribed: u64,
+    /// Publications taken in.
+    pub published: u64,
+    /// NOTIFYs of the gateway's own.
+    pub notified: u64,
     /// Calls that went to voicemail.
     pub diverted: u64,
     /// Requests kept for devices that slept.
@@ -133,6 +139,9 @@ impl Counters {
             Leg::Held(_) => &mut self.held,
             Leg::WakeExpired(_) => &mut self.wakes_expired,
             Leg::OverQuota => &mut self.over_quota,
+            Leg::Subscribed => &mut self.subscribed,
+            Leg::Published => &mut self.published,
+            Leg::Notified => &mut self.notified,
             Leg::Diverted => &mut self.diverted,
             Leg::MailKept(_) => &mut self.mail_kept,
             Leg::MailDelivered => &mut self.mail_delivered,

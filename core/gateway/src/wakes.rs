@@ -162,6 +162,9 @@ impl Wake {
             | Leg::HopDown(_)
             | Leg::UpstreamDown
             | Leg::Diverted
+            | Leg::Subscribed
+            | Leg::Published
+            | Leg::Notified
             | Leg::MailKept(_)
             | Leg::MailDelivered
             | Leg::MailRefused(_)
@@ -211,6 +214,9 @@ pub(crate) fn step(at_ms: f64, leg: &Leg) -> Step {
         Leg::OverQuota => plain("no push: woken too often"),
         Leg::MadeRoom(device) => of("long silent device made room for a new one", device),
         Leg::TooManyBindings => plain("no room: the address has as many devices as it may have, all alive"),
+        Leg::Subscribed => plain("somebody watches a state"),
+        Leg::Published => plain("a phone has published something"),
+        Leg::Notified => plain("a watcher is told"),
         Leg::Diverted => plain("nobody took it: on to voicemail"),
         Leg::MailKept(device) => of("kept for a sleeping device", device),
         Leg::MailDelivered => plain("a kept request was taken"),

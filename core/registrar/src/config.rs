@@ -220,6 +220,12 @@ pub struct Limits {
     pub registering: usize,
     /// Wrong passwords of one source within ten minutes, whoever is tried.
     pub wrong_passwords: u16,
+    /// Subscriptions altogether; zero: SUBSCRIBE and PUBLISH go to the devices.
+    pub subscriptions: usize,
+    /// Subscriptions to one state, and of one watcher.
+    pub subscriptions_per_aor: usize,
+    /// Publications altogether.
+    pub publications: usize,
     /// Pieces of mail altogether; zero: none is kept.
     pub mail: usize,
     /// Pieces of one address of record.
@@ -252,6 +258,9 @@ impl Default for Limits {
             answers: 8192,
             registering: 50_000,
             wrong_passwords: 100,
+            subscriptions: 100_000,
+            subscriptions_per_aor: 50,
+            publications: 100_000,
             mail: 200_000,
             mail_per_aor: 100,
             missed_per_aor: 20,

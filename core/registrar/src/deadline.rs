@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use wakeline_clock::Time;
 
+use crate::events::Package;
 use crate::number::{AorId, BindingId, ContextId, HopId};
 
 /// What a timer is for.
@@ -17,6 +18,10 @@ pub(crate) enum Due {
     Outcomes,
     /// The oldest kept response to a REGISTER is to be forgotten.
     Answers,
+    /// A subscription lapses, or its watcher is to be told.
+    Subscription(u64),
+    /// What a phone has published lapses.
+    Publication(AorId, Package, u64),
     /// The oldest mail is to be forgotten.
     Mail,
     /// The quota tables are to be looked through.

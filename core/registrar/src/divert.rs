@@ -61,7 +61,7 @@ enum Place {
 impl Registrar {
     /// Where the unanswered calls of an address of record go. An upstream's addresses have voicemail there, unless their
     /// account says otherwise.
-    fn voicemail(&self, aor: AorId) -> Option<Voicemail> {
+    pub(crate) fn voicemail(&self, aor: AorId) -> Option<Voicemail> {
         let entry = self.accounts.get(aor)?;
         let default = self.config.voicemail.as_ref();
         match entry.voicemail.as_deref() {

@@ -10,6 +10,7 @@ use wakeline_sip_transaction::{ServerKey, TransactionError};
 use crate::admit::Admitted;
 use crate::binding::Binding;
 use crate::context::{Branch, Context, Course, Heard, Kind, Phase, Step, Waking};
+use crate::events::CallState;
 use crate::flow::Liveness;
 use crate::forward::{Leg as Written, towards_device, within_dialog};
 use crate::machine::{Mode, Registrar};
@@ -76,6 +77,12 @@ impl Registrar {
         if request.method() == Method::Register {
             return self.register_upstream(now, key, request, flow);
         }
+        if let Some(outcome) = self.serve_event(now, key, request, flow, &way) {
+            return outcome;
+        }
+        if kind == Kind::Bye {
+            self.call_ends(now, request.call_id());
+        }
         let admitted = if way.vouched {
             // Whoever holds a name that we sealed takes part in the dialog.
             let quota = self.keyed.digest(request.call_id().as_bytes());
@@ -134,8 +141,9 @@ impl Registrar {
     /// OPTIONS to us (RFC 3261 §11).
     fn options(&mut self, now: Time, key: ServerKey, request: &Message) -> Result<(), Refused> {
         let headers = [
-            (Name::Allow, "REGISTER, INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE, INFO, PRACK, UPDATE, SUBSCRIBE, NOTIFY, REFER".to_owned()),
+            (Name::Allow, "REGISTER, INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE, INFO, PRACK, UPDATE, SUBSCRIBE, NOTIFY, PUBLISH, REFER".to_owned()),
             (Name::Supported, "path, outbound, gruu".to_owned()),
+            (Name::AllowEvents, "reg, presence, dialog, message-summary".to_owned()),
         ];
         self.answer(now, key, request, 200, &headers);
         Ok(())
@@ -175,6 +183,7 @@ impl Registrar {
         aor: AorId,
         mut candidates: Vec<Candidate>,
     ) -> Result<(), Refused> {
+        self.note_summary(now, aor, request, admitted);
         let mut context = self.context(now, key, request, flow, way, kind, admitted, Some(aor));
         let running = self.by_aor.get(&aor).map_or(&[][..], Vec::as_slice);
         if running.len() >= self.config.limits.contexts_per_aor {
@@ -298,6 +307,7 @@ impl Registrar {
         if let Some(aor) = context.aor {
             self.by_aor.entry(aor).or_default().push(id);
         }
+        self.call_is(now, &context, CallState::Trying);
         if context.kind == Kind::Call {
             self.trace(now, Some(context.wake), Leg::InviteIn { devices: context.branches.len() });
         }

@@ -194,6 +194,7 @@ impl Registrar {
             }
         }
         self.deliver_anew(now, aor, device, binding);
+        self.notify_watcher(now, aor);
     }
 
     fn arrived(

@@ -20,6 +20,7 @@ mod context;
 mod copies;
 mod deadline;
 mod divert;
+mod events;
 mod flow;
 mod fork;
 mod forward;

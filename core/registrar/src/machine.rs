@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::context::{Context, Lost, Step};
 use crate::copies::Answers;
 use crate::deadline::{Deadlines, Due};
+use crate::events::Events;
 use crate::flow::Flows;
 use crate::guard::Guard;
 use crate::keyed::Keyed;
@@ -83,6 +84,7 @@ pub struct Registrar {
     pub(crate) mail_per_aor: Quota,
     pub(crate) mail_per_caller: Quota,
     pub(crate) mails: Mails,
+    pub(crate) events: Events,
     pub(crate) guard: Guard,
     pub(crate) upstreams: Upstreams,
     pub(crate) outputs: VecDeque<Output>,
@@ -149,6 +151,7 @@ impl Registrar {
             mail_per_aor: Quota::new(limits.wakes_per_aor, limits.quota_names, keyed),
             mail_per_caller: Quota::new(limits.wakes_per_caller, limits.quota_names, keyed),
             mails: Mails::new(keyed),
+            events: Events::default(),
             guard: Guard::new(limits.quota_names, limits.wrong_passwords, keyed),
             upstreams: Upstreams::new(config.upstreams.clone()),
             outputs: VecDeque::new(),
@@ -269,6 +272,10 @@ impl Registrar {
                     let next = self.answers.next();
                     self.deadlines.rearm(&mut self.answers.armed, next, Due::Answers);
                 }
+                Due::Subscription(number) => self.on_subscription_due(now, number),
+                Due::Publication(aor, package, number) => {
+                    self.on_publication_due(now, aor, package, number);
+                }
                 Due::Mail => self.on_mail_due(now),
                 Due::Quotas => self.sweep_quotas(now),
                 Due::Hop(id) => self.on_hop_due(now, id),
@@ -326,6 +333,7 @@ impl Registrar {
         }
         self.remove_line(aor);
         self.drop_mail_of(aor);
+        self.drop_events_of(now, aor);
         self.accounts.remove(aor);
         self.pump(now);
     }
@@ -407,6 +415,8 @@ impl Registrar {
             server_transactions: transactions.server,
             timers: self.deadlines.len(),
             answers: self.answers.len(),
+            subscriptions: self.events.subscriptions.len(),
+            publications: self.events.published,
             mail: self.mails.len(),
             mail_bytes: self.mails.bytes(),
             quota_names: self.quota_names(),

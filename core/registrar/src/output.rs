@@ -329,6 +329,10 @@ pub struct Gauges {
     pub timers: usize,
     /// Responses to REGISTER kept for retransmissions.
     pub answers: usize,
+    /// Subscriptions to states of our own addresses.
+    pub subscriptions: usize,
+    /// What phones have published.
+    pub publications: usize,
     /// Requests that wait for devices that sleep: messages, last states, missed calls.
     pub mail: usize,
     /// Their bytes.

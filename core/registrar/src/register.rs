@@ -15,6 +15,7 @@ use crate::admit::Proof;
 use crate::binding::{Binding, BindingText, Client, Wakeable};
 use crate::contact::{Granted, Wanted};
 use crate::deadline::Due;
+use crate::events::Package;
 use crate::machine::Registrar;
 use crate::number::{AorId, BindingId, Device};
 use crate::output::{Output, Persist, StoredBinding};
@@ -238,6 +239,10 @@ impl Registrar {
             self.flows.attach(flow.id, id);
         }
         self.arm_binding(now, id, false);
+        if changed {
+            self.changed(now, aor, Package::Reg);
+            self.changed(now, aor, Package::Presence);
+        }
         Some(Granted {
             binding: id,
             device,
@@ -284,6 +289,8 @@ impl Registrar {
         self.deadlines.rearm(&mut binding.armed, Time::NEVER, Due::Binding(id));
         self.outputs.push_back(Output::Persist(Box::new(Persist::BindingRemoved(id))));
         self.binding_gone(now, aor, binding.device(), id);
+        self.changed(now, aor, Package::Reg);
+        self.changed(now, aor, Package::Presence);
         self.line_due(now, aor);
     }
 

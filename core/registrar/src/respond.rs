@@ -9,6 +9,7 @@ use wakeline_sip_transaction::{ClientKey, Key, ServerKey};
 use crate::binding::Client;
 use crate::context::{Branch, Context, Course, Heard, Kind, Lost, Phase, Step, Waking};
 use crate::deadline::Due;
+use crate::events::CallState;
 use crate::forward::towards_caller;
 use crate::machine::Registrar;
 use crate::number::{ContextId, Device};
@@ -19,7 +20,10 @@ use crate::trace::Leg;
 impl Registrar {
     pub(crate) fn on_response(&mut self, now: Time, key: ClientKey, response: &Message) {
         let Some((id, place)) = self.by_client.get(&key).copied() else {
-            if !self.on_mail_response(now, key, response) && !self.on_line_response(now, key, response) {
+            if !self.on_mail_response(now, key, response)
+                && !self.on_notify_response(now, key, response)
+                && !self.on_line_response(now, key, response)
+            {
                 self.on_register_response(now, key, response);
             }
             return;
@@ -60,6 +64,7 @@ impl Registrar {
             if let Some(binding) = binding {
                 self.trace(now, Some(context.wake), Leg::Ringing(binding));
             }
+            self.call_is(now, context, CallState::Early);
         }
         // §16.7 step 5: a 100 goes no further.
         if status > 100 && context.phase == Phase::Open {
@@ -95,6 +100,7 @@ impl Registrar {
             self.trace(now, Some(context.wake), Leg::Answered(binding));
         }
         self.trace(now, Some(context.wake), Leg::FinalOut(response.status().unwrap_or(200)));
+        self.call_is(now, context, CallState::Confirmed);
         let reason = [(Name::Reason, "SIP;cause=200;text=\"Call completed elsewhere\"".to_owned())];
         let expected = self.expected(context);
         self.close(now, context, 200, &reason);
@@ -191,7 +197,7 @@ impl Registrar {
     /// No final response came, or the flow broke.
     pub(crate) fn on_lost(&mut self, now: Time, key: ClientKey, lost: Lost) {
         let Some((id, place)) = self.by_client.get(&key).copied() else {
-            if !self.mail_lost(key) && !self.line_lost(now, key, lost) {
+            if !self.mail_lost(key) && !self.notify_lost(key, lost) && !self.line_lost(now, key, lost) {
                 self.register_lost(now, key, lost);
             }
             return;
@@ -348,6 +354,7 @@ impl Registrar {
         if self.divert(now, id, context, code, decided) {
             return;
         }
+        self.call_is(now, context, CallState::Terminated);
         match (best, context.request.take(), context.server) {
             // §16.7 step 6: a 503 says that the next element has no room, not that the caller's proxy has none.
             (Some(best), request, Some(key)) => match (code, request) {

@@ -86,6 +86,12 @@ pub enum Leg {
     RequestRefused(u16),
     /// A quota was exhausted: no push.
     OverQuota,
+    /// Somebody watches a state from now on.
+    Subscribed,
+    /// A phone has published something.
+    Published,
+    /// A watcher is told.
+    Notified,
     /// A request is kept for a device that sleeps.
     MailKept(BindingId),
     /// A device has taken a piece of mail.

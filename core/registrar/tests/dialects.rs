@@ -201,8 +201,8 @@ fn linphone_iphone_with_a_notification_token_too_is_woken_quietly_for_what_is_no
     let mia = Foreign::registered(&mut world, Transport::Tls, "192.0.2.20", &linphone_iphone());
     mia.sleep(&mut world);
     let trunk = Trunk::new(&mut world);
-    let message = trunk.request(&mut world, Method::Subscribe, &format!("sip:mia@{DOMAIN}"), "sub-1");
-    let message = message.edit().append(Name::parse("Event").unwrap(), "presence").finish().unwrap();
+    let message = trunk.request(&mut world, Method::Refer, &format!("sip:mia@{DOMAIN}"), "refer-1");
+    let message = message.edit().append(Name::ReferTo, "<sip:ben@voice.example.org>").finish().unwrap();
     world.receive(trunk.flow, &message);
     let out = world.take();
     assert!(matches!(pushes(&out)[0].purpose, PushPurpose::Request { .. }));

@@ -965,3 +965,85 @@ fn a_pbx_runs_its_own_voicemail_and_takes_that_of_other_domains() {
     edge.world.pass(60 * SECOND);
     assert_eq!((edge.world.gateway.gauges().contexts, flow.transport), (0, Transport::Tcp));
 }
+
+#[test]
+fn subscriptions_and_publications_of_the_pbxs_phones_are_its_own_matter() {
+    let mut edge = Edge::new();
+    let mut mia = Sleeper::new(&mut edge, "mia", INSTANCE_A);
+    mia.register(&mut edge);
+    for (method, event) in
+        [(Method::Subscribe, "dialog"), (Method::Subscribe, "weather"), (Method::Publish, "presence")]
+    {
+        let asked = of_phone(
+            &mut edge,
+            &mia,
+            method.clone(),
+            &format!("sip:boss@{PBX}"),
+            &format!("{method}-{event}"),
+        );
+        let asked = asked.edit().append(Name::Event, event).finish().unwrap();
+        edge.world.receive(mia.flow, &asked);
+        let arrived = edge.at_pbx(&method);
+        assert_eq!(arrived.header(Name::Event), Some(event));
+        if method == Method::Publish {
+            continue;
+        }
+        let ok = Builder::response(&arrived, 200, "")
+            .copy(&arrived, Name::RecordRoute)
+            .to_tag("pbx")
+            .header(Name::Contact, "<sip:10.0.0.5:5060;transport=tcp>")
+            .header(Name::Expires, 3600)
+            .build()
+            .unwrap();
+        let out = edge.pbx_sends(&ok);
+        assert_eq!(final_status(&out, mia.flow), Some(200));
+    }
+    assert_eq!(edge.world.gateway.gauges().subscriptions, 0);
+}
+
+#[test]
+fn notify_of_a_pbx_within_a_subscription_waits_for_a_sleeping_phone_and_wakes_it_not() {
+    let mut edge = Edge::new();
+    let mut mia = Sleeper::new(&mut edge, "mia", INSTANCE_A);
+    mia.register(&mut edge);
+    let asked = of_phone(&mut edge, &mia, Method::Subscribe, &format!("sip:boss@{PBX}"), "lamp");
+    let asked = asked.edit().append(Name::Event, "dialog").finish().unwrap();
+    edge.world.receive(mia.flow, &asked);
+    let arrived = edge.at_pbx(&Method::Subscribe);
+    let ok = Builder::response(&arrived, 200, "")
+        .copy(&arrived, Name::RecordRoute)
+        .to_tag("pbx")
+        .header(Name::Contact, "<sip:10.0.0.5:5060;transport=tcp>")
+        .header(Name::Expires, 3600)
+        .build()
+        .unwrap();
+    edge.pbx_sends(&ok);
+    mia.sleep(&mut edge);
+    let target = contact(&arrived);
+    let target = target[1..target.find('>').unwrap()].to_owned();
+    for number in 1..=3 {
+        let branch = edge.world.branch();
+        let notify = Builder::request(Method::Notify, &target)
+            .header(Name::Via, format!("SIP/2.0/TCP 10.0.0.5:5060;branch={branch}"))
+            .headers(arrived.headers(Name::RecordRoute).map(|route| (Name::Route, route)))
+            .header(Name::From, format!("<sip:boss@{PBX}>;tag=pbx"))
+            .header(Name::To, arrived.header(Name::From).unwrap())
+            .copy(&arrived, Name::CallId)
+            .header(Name::CSeq, format!("{number} NOTIFY"))
+            .header(Name::Contact, "<sip:10.0.0.5:5060;transport=tcp>")
+            .header(Name::Event, "dialog")
+            .header(Name::SubscriptionState, "active")
+            .body("application/dialog-info+xml", format!("<state>{number}</state>").into_bytes())
+            .build()
+            .unwrap();
+        let out = edge.pbx_sends(&notify);
+        assert_eq!((final_status(&out, edge.hops[0]), pushes(&out).len()), (Some(200), 0));
+    }
+    assert_eq!(edge.world.gateway.gauges().mail, 1, "the last one stands for all");
+    let out = mia.wake(&mut edge);
+    let told = requests(&out, mia.flow, &Method::Notify)[0].clone();
+    assert_eq!(&told.body()[..], b"<state>3</state>");
+    assert_eq!(told.to_tag(), Some("phone"), "in its dialog");
+    mia.answer(&mut edge, &told, 200);
+    assert_eq!(edge.world.gateway.gauges().mail, 0);
+}

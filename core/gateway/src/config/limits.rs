@@ -27,6 +27,12 @@ pub struct Limits {
     pub requests: usize,
     /// Towards one address of record.
     pub requests_per_aor: usize,
+    /// Subscriptions altogether; zero: they go to the devices.
+    pub subscriptions: usize,
+    /// To one state, and of one watcher.
+    pub subscriptions_per_aor: usize,
+    /// Publications altogether.
+    pub publications: usize,
     /// Wakes a minute.
     pub wakes_per_minute: u16,
     /// Wakes an hour.
@@ -46,6 +52,9 @@ impl Default for Limits {
             bindings_per_aor: 10,
             requests: 200_000,
             requests_per_aor: 20,
+            subscriptions: 100_000,
+            subscriptions_per_aor: 50,
+            publications: 100_000,
             wakes_per_minute: 6,
             wakes_per_hour: 30,
         }
@@ -60,6 +69,9 @@ impl Limits {
         limits.bindings_per_aor = self.bindings_per_aor;
         limits.contexts = self.requests;
         limits.contexts_per_aor = self.requests_per_aor;
+        limits.subscriptions = self.subscriptions;
+        limits.subscriptions_per_aor = self.subscriptions_per_aor;
+        limits.publications = self.publications;
         let wakes = registrar::Allowance { per_minute: self.wakes_per_minute, per_hour: self.wakes_per_hour };
         limits.wakes_per_aor = wakes;
         limits.wakes_per_caller = wakes;

@@ -290,6 +290,9 @@ impl Watch {
             | Leg::LineRefused(_)
             | Leg::UpstreamDown
             | Leg::Diverted
+            | Leg::Subscribed
+            | Leg::Published
+            | Leg::Notified
             | Leg::MailKept(_)
             | Leg::MailDelivered
             | Leg::MailRefused(_)
