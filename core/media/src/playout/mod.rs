@@ -11,16 +11,20 @@
 //! - rebuilt from its successor where that carries redundancy (Opus), or bridged towards it (PCM),
 //! - concealed otherwise.
 
+mod adapt;
 mod conceal;
 mod delay;
+mod gaps;
 mod pitch;
 mod queue;
+mod stats;
 mod stretch;
 
 use wakeline_clock::Time;
 
 pub use delay::DelayHistogram;
 pub use queue::{Content, Waiting};
+pub use stats::PlayoutStats;
 
 use crate::codec::{Codec, Decoder};
 use crate::comfort_noise::Generator;
@@ -43,37 +47,6 @@ const JUMP: u64 = 10_000_000;
 const QUICKER: i64 = 300_000;
 /// Excess delay beyond this is cut instead of played faster, in microseconds.
 const CUT: i64 = 500_000;
-
-/// Counters of one received stream. All but the two delays only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PlayoutStats {
-    /// Audio packets taken in.
-    pub received: u64,
-    /// Packets that came after they were needed.
-    pub late: u64,
-    /// Packets that came twice.
-    pub duplicates: u64,
-    /// Packets that were missing when they were needed (late ones among them).
-    pub missing: u64,
-    /// Missing packets that were rebuilt from redundancy.
-    pub recovered: u64,
-    /// Samples made up by concealment, at the codec's rate.
-    pub concealed: u64,
-    /// Of these, samples that were played while waiting: they made the delay longer.
-    pub stalled: u64,
-    /// Samples taken out to become quicker.
-    pub accelerated: u64,
-    /// Samples put in to become safer.
-    pub expanded: u64,
-    /// Samples of noise in the sender's pauses.
-    pub noise: u64,
-    /// Samples played in all.
-    pub played: u64,
-    /// What the buffer adds to the quickest packet's transit, in microseconds.
-    pub delay_micros: i64,
-    /// What it aims to add.
-    pub target_micros: i64,
-}
 
 /// What the line is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -348,163 +321,6 @@ impl Playout {
         }
     }
 
-    fn missing_before(&self, sequence: u64) -> u64 {
-        self.last_sequence.map_or(0, |last| sequence.saturating_sub(last + 1))
-    }
-
-    /// Fills the gap before the head of the queue, of which `already` samples have been made up.
-    fn heal(&mut self, gap: usize, already: usize) {
-        let start = self.line.len();
-        let payload = match self.queue.front().map(|head| &head.content) {
-            Some(Content::Audio(payload)) => payload.clone(),
-            Some(Content::Noise(_) | Content::Event) | None => Vec::new(),
-        };
-        match &mut self.decoder {
-            Decoder::Opus(decoder)
-                if opus::carries_redundancy(&payload)
-                    && (gap + already).is_multiple_of(self.rate as usize / 400) =>
-            {
-                if decoder.recover(&payload, gap + already, &mut self.line).is_err() {
-                    self.line.resize(start + gap, 0);
-                }
-                if already > 0 {
-                    self.line.drain(start..(start + already).min(self.line.len()));
-                }
-                self.stats.recovered += 1;
-            }
-            Decoder::Opus(_) => self.conceal(gap, None),
-            Decoder::Pcmu | Decoder::Pcma | Decoder::G722(_) => {
-                let mut successor = Vec::new();
-                let decoded = match &self.decoder {
-                    // The state must not move before its time: a copy looks ahead.
-                    Decoder::G722(decoder) => {
-                        decoder.as_ref().clone().decode(&payload, &mut successor);
-                        true
-                    }
-                    Decoder::Pcmu => Decoder::Pcmu.decode(&payload, &mut successor).is_ok(),
-                    Decoder::Pcma => Decoder::Pcma.decode(&payload, &mut successor).is_ok(),
-                    Decoder::Opus(_) => false,
-                };
-                self.conceal(gap, Some(&successor).filter(|_| decoded && !payload.is_empty()));
-            }
-        }
-    }
-
-    /// Makes `count` samples up.
-    fn conceal(&mut self, count: usize, successor: Option<&Vec<i16>>) {
-        self.stats.concealed += count as u64;
-        let start = self.line.len();
-        match (&mut self.decoder, successor) {
-            (Decoder::Opus(decoder), _) => {
-                let step = self.rate as usize / 400;
-                let whole = count.div_ceil(step) * step;
-                if decoder.conceal(whole, &mut self.line).is_err() {
-                    self.line.resize(start + whole, 0);
-                }
-                self.line.truncate(start + count);
-            }
-            (Decoder::G722(_) | Decoder::Pcmu | Decoder::Pcma, Some(successor)) => {
-                self.concealer.bridge(&mut self.line, count, successor);
-            }
-            (Decoder::G722(_) | Decoder::Pcmu | Decoder::Pcma, None) => {
-                self.concealer.conceal(&mut self.line, count);
-            }
-        }
-    }
-
-    fn patience(&self) -> usize {
-        if self.delay.count() < LEARNING { self.frame } else { 0 }
-    }
-
-    fn stall(&mut self, next: i64, filled: usize, patience: usize, needed: usize) {
-        let step = self.rate as usize / 400;
-        let count = match self.decoder {
-            // The library conceals in steps of 2.5 ms.
-            Decoder::Opus(_) => needed.div_ceil(step) * step,
-            Decoder::G722(_) | Decoder::Pcmu | Decoder::Pcma => needed,
-        };
-        self.conceal(count, None);
-        self.stats.stalled += count as u64;
-        let filled = filled + count;
-        self.state = if filled > GIVE_UP * self.rate as usize / 1000 {
-            self.margin_count = 0;
-            State::Idle
-        } else {
-            State::Stalled { next, filled, patience }
-        };
-    }
-
-    /// Sound came while waiting: packets that are missing before it have been filled by the wait.
-    fn end_stall(&mut self, next: i64, filled: usize, position: i64, sequence: u64) {
-        let gap = usize::try_from(position.saturating_sub(next)).unwrap_or(0);
-        let missing = self.missing_before(sequence);
-        if gap == 0 {
-            self.state = State::Playing { next };
-            return;
-        }
-        if missing == 0 || gap > (missing as usize).saturating_mul(self.frame.max(1)) * 2 {
-            self.state = State::Pausing { next };
-            return;
-        }
-        let frame = self.frame.max(1);
-        let covered = gap.min(filled);
-        self.stats.stalled = self.stats.stalled.saturating_sub(covered as u64);
-        let rest = gap - covered;
-        if rest == 0 || gap <= frame {
-            self.count_missing(missing);
-            if rest > 0 {
-                self.heal(rest, covered);
-            }
-            self.state = State::Playing { next: position };
-            return;
-        }
-        // More than one packet is missing: give up those whose time has begun, and leave the others theirs.
-        let begun = covered.div_ceil(frame) * frame;
-        if begun > covered {
-            self.conceal(begun.min(gap) - covered, None);
-        }
-        self.count_missing((begun / frame) as u64);
-        self.state = State::Playing { next: next + begun.min(gap) as i64 };
-    }
-
-    fn count_missing(&mut self, packets: u64) {
-        self.stats.missing += packets;
-        self.loss += (1.0 - self.loss) * 0.01 * packets.min(10) as f32;
-        self.last_sequence = self.last_sequence.map(|last| last + packets);
-    }
-
-    fn pause(&mut self, needed: usize) {
-        self.stats.noise += needed as u64;
-        match &mut self.decoder {
-            Decoder::Opus(_) => {
-                // The library makes its own comfort noise when nothing comes after a silence packet.
-                self.stall_free_noise(needed);
-            }
-            Decoder::G722(_) | Decoder::Pcmu | Decoder::Pcma => {
-                let start = self.line.len();
-                self.noise.play(needed, &mut self.line);
-                if self.concealer.is_active() {
-                    let mut fresh = self.line.split_off(start);
-                    self.concealer.meet(&mut fresh);
-                    self.line.append(&mut fresh);
-                }
-            }
-        }
-    }
-
-    fn stall_free_noise(&mut self, needed: usize) {
-        let step = self.rate as usize / 400;
-        let count = needed.div_ceil(step) * step;
-        let start = self.line.len();
-        let made = match &mut self.decoder {
-            Decoder::Opus(decoder) => decoder.conceal(count, &mut self.line).is_ok(),
-            Decoder::G722(_) | Decoder::Pcmu | Decoder::Pcma => false,
-        };
-        if !made {
-            self.line.resize(start + count, 0);
-        }
-    }
-
     /// Decodes the head of the queue, whose turn it is at `next`.
     fn take(&mut self, now: i64, next: i64) {
         let Some(head) = self.queue.pop() else { return };
@@ -544,89 +360,6 @@ impl Playout {
         self.line.drain(start..start + overlap);
         self.state = State::Playing { next: head.position + samples as i64 };
         self.adapt(now, head.position, start);
-    }
-
-    /// Compares the delay with its target and stretches the frame at `line[start..]` if need be.
-    fn adapt(&mut self, now: i64, position: i64, start: usize) {
-        let Some(target) = self.delay.target() else { return };
-        let needed_at = now.saturating_sub(self.micros(position));
-        let quickest = self.delay.quickest().unwrap_or(target);
-        self.stats.delay_micros = needed_at - quickest;
-        self.stats.target_micros = target - quickest;
-        self.margins[self.margin_count % MARGINS] = needed_at - target;
-        self.margin_count += 1;
-        self.since_stretch += 1;
-        if self.margin_count < 2 {
-            return;
-        }
-        let known = self.margin_count.min(MARGINS);
-        let margin = self.margins[..known].iter().copied().min().unwrap_or(0);
-        if margin < -200 {
-            let most = self.samples(-margin).max(self.rate as usize / 200);
-            let haste = margin < -15_000;
-            let more = stretch::expand(&mut self.line, start, most, self.rate, haste);
-            self.stretched(more as i64);
-            self.stats.expanded += more as u64;
-        } else if known == MARGINS {
-            self.quicken(margin, start, target - quickest);
-        }
-    }
-
-    fn quicken(&mut self, margin: i64, start: usize, spread: i64) {
-        // Taking out less than a pull can bring the need forward by a whole pull.
-        let pull = self.micros(self.largest_pull as i64).max(1);
-        let reserve = 2_000 + spread / 10;
-        let spare = margin - reserve;
-        if spare < pull {
-            return;
-        }
-        if spare > CUT {
-            // Far too much: drop what waits, down to the target.
-            let packets = spare / self.micros(self.frame as i64).max(1);
-            for _ in 0..packets {
-                if self.queue.len() < 2 {
-                    break;
-                }
-                if let Some(dropped) = self.queue.pop() {
-                    self.last_sequence = Some(dropped.sequence);
-                    self.stats.accelerated += self.frame as u64;
-                }
-            }
-            if let Some(head) = self.queue.front() {
-                self.state = State::Playing { next: head.position };
-            }
-            self.margin_count = 0;
-            return;
-        }
-        let haste = spare > 100_000;
-        if self.since_stretch < if haste { 1 } else { 3 } {
-            return;
-        }
-        let most = self.samples(spare / pull * pull);
-        let gone = stretch::accelerate(&mut self.line, start.max(self.cursor), most, self.rate, haste);
-        // As if a whole number of pulls had gone: the margins that follow will tell.
-        let pulls = self.micros(gone as i64).div_ceil_signed(pull);
-        self.stretched(-(pulls * pull));
-        self.stats.accelerated += gone as u64;
-    }
-
-    fn stretched(&mut self, by: i64) {
-        if by == 0 {
-            return;
-        }
-        self.since_stretch = 0;
-        let shift = if by > 0 { self.micros(by) } else { by };
-        self.margins.iter_mut().for_each(|margin| *margin += shift);
-    }
-}
-
-trait DivCeilSigned {
-    fn div_ceil_signed(self, by: i64) -> i64;
-}
-
-impl DivCeilSigned for i64 {
-    fn div_ceil_signed(self, by: i64) -> i64 {
-        (self + by - 1).div_euclid(by)
     }
 }
 
