@@ -161,6 +161,11 @@ impl Concealer {
         }
     }
 
+    /// The samples that concealment would go on with.
+    pub(crate) fn ahead(&self, count: usize) -> impl Iterator<Item = i16> + '_ {
+        (0..count).map(|n| self.at(self.done + n) as i16)
+    }
+
     /// Fades from the repetition into the first samples of the sound that has come, and ends.
     pub(crate) fn meet(&mut self, fresh: &mut [i16]) {
         if !self.is_active() {
@@ -168,7 +173,7 @@ impl Concealer {
         }
         let overlap = self.micros(2_000 + 2_000 * (self.done / self.micros(10_000).max(1)).min(3));
         let overlap = overlap.min(fresh.len());
-        let tail: Vec<i16> = (0..overlap).map(|n| self.at(self.done + n) as i16).collect();
+        let tail: Vec<i16> = self.ahead(overlap).collect();
         fade_into(&tail, &mut fresh[..overlap]);
         self.reset();
     }

@@ -1,8 +1,9 @@
 //! What is heard where packets are missing: rebuilt, bridged, concealed, waited for, or the sender's pause.
 
 use super::queue::Content;
-use super::{GIVE_UP, LEARNING, Playout, State};
+use super::{GIVE_UP, HISTORY, LEARNING, Playout, State};
 use crate::codec::Decoder;
+use crate::g722::FILTER_DELAY;
 use crate::opus;
 
 impl Playout {
@@ -127,6 +128,7 @@ impl Playout {
 
     pub(super) fn count_missing(&mut self, packets: u64) {
         self.stats.missing += packets;
+        self.lost = self.lost.saturating_add(self.frame.saturating_mul(packets as usize));
         self.loss += (1.0 - self.loss) * 0.01 * packets.min(10) as f32;
         self.last_sequence = self.last_sequence.map(|last| last + packets);
     }
@@ -161,5 +163,20 @@ impl Playout {
         if !made {
             self.line.resize(start + count, 0);
         }
+    }
+
+    /// Takes the decoder through what was played in place of lost packets, before it reads the next one.
+    pub(super) fn catch_up(&mut self) {
+        let lost = std::mem::take(&mut self.lost) & !1;
+        let Decoder::G722(decoder) = &mut self.decoder else { return };
+        // What lies further back than the sound that is kept does not matter to predictors that forget in a few milliseconds.
+        let kept = self.line.len().saturating_sub(2).min(HISTORY * self.rate as usize / 1000) & !1;
+        let from = self.line.len().saturating_sub(lost.min(kept) + 2);
+        if lost == 0 || !self.concealer.is_active() {
+            return;
+        }
+        let mut played = self.line[from..].to_vec();
+        played.extend(self.concealer.ahead(FILTER_DELAY));
+        decoder.follow(&played);
     }
 }

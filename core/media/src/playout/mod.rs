@@ -86,6 +86,8 @@ pub struct Playout {
     loss: f32,
     redundancy: f32,
     last_sequence: Option<u64>,
+    /// Samples that were lost since the last packet.
+    lost: usize,
     stats: PlayoutStats,
 }
 
@@ -116,6 +118,7 @@ impl Playout {
             loss: 0.0,
             redundancy: 0.0,
             last_sequence: None,
+            lost: 0,
             stats: PlayoutStats::default(),
         })
     }
@@ -339,6 +342,7 @@ impl Playout {
             }
             Content::Audio(payload) => {
                 self.sender_pauses = self.codec == Codec::Opus && opus::is_silence(&payload);
+                self.catch_up();
                 match self.decoder.decode(&payload, &mut self.line) {
                     Ok(samples) => samples,
                     Err(_) => {
