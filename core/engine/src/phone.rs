@@ -193,6 +193,8 @@ impl Phone {
 /// What the process holds beyond what rest needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Memory {
+    /// A call's media uses it.
+    InUse,
     /// What starting or a call touched, in use until then.
     Used { until: Time },
     /// Given back to the system.
@@ -246,16 +248,22 @@ impl Loop {
 
     async fn run(mut self) {
         let mut leaving = None;
+        let (mut of_the_agent, mut of_the_loop) = (None, None);
+        // A turn of the media that told nothing leaves the user agent, and all that depends on it, as they were.
+        let mut is_settled = false;
         loop {
-            self.settle().await;
-            let now = system::now();
-            if leaving.is_some_and(|deadline| now >= deadline) || (leaving.is_some() && self.agent.is_idle())
-            {
-                break;
+            if !is_settled {
+                self.settle().await;
+                let now = system::now();
+                let is_over = leaving.is_some_and(|deadline| now >= deadline);
+                if is_over || (leaving.is_some() && self.agent.is_idle()) {
+                    break;
+                }
+                of_the_agent = self.agent.poll_timeout();
+                of_the_loop = earliest(self.rest(now), leaving);
             }
-            let of_the_agent = self.agent.poll_timeout();
-            let of_the_machines = earliest(of_the_agent, self.sessions.poll_timeout());
-            let deadline = earliest(earliest(of_the_machines, self.rest(now)), leaving);
+            is_settled = false;
+            let deadline = earliest(earliest(of_the_agent, self.sessions.poll_timeout()), of_the_loop);
             tokio::select! {
                 request = self.inbox.recv(), if leaving.is_none() => match request {
                     Some(Request::Command(Command::Stop)) | None => {
@@ -282,11 +290,13 @@ impl Loop {
                 Some(input) = self.facts.recv() => self.take(input),
                 () = until(deadline) => {
                     let now = system::now();
-                    // Most turns are the media's alone.
-                    if of_the_agent.is_some_and(|due| now >= due) {
+                    let is_due = |due: Option<Time>| due.is_some_and(|due| now >= due);
+                    if is_due(of_the_agent) {
                         self.agent.handle_timeout(now);
                     }
-                    for input in self.sessions.handle_timeout(now) {
+                    let told = self.sessions.handle_timeout(now);
+                    is_settled = told.is_empty() && !is_due(of_the_agent) && !is_due(of_the_loop);
+                    for input in told {
                         self.agent.handle_input(now, input);
                     }
                 }
@@ -299,8 +309,10 @@ impl Loop {
     /// Gives memory back when it is time, and says when that is. Once after a start, a suspension or a call, and not
     /// after every refresh: that would be a wake-up more for each.
     fn rest(&mut self, now: Time) -> Option<Time> {
-        if self.sessions.poll_timeout().is_some() {
-            self.memory = Memory::Used { until: now };
+        match (self.sessions.poll_timeout(), self.memory) {
+            (Some(_), _) => self.memory = Memory::InUse,
+            (None, Memory::InUse) => self.memory = Memory::Used { until: now },
+            (None, Memory::Used { .. } | Memory::GivenBack) => {}
         }
         match self.memory {
             Memory::Used { until } if self.agent.is_idle() => {
@@ -312,7 +324,7 @@ impl Loop {
                 self.memory = Memory::GivenBack;
                 None
             }
-            Memory::Used { .. } | Memory::GivenBack => None,
+            Memory::InUse | Memory::Used { .. } | Memory::GivenBack => None,
         }
     }
 
