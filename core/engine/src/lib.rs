@@ -8,6 +8,7 @@
 //!
 //! Never: protocol decisions; those are the machines' below.
 
+mod alarm;
 mod audio;
 mod dns;
 mod media;

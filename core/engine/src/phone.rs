@@ -19,6 +19,7 @@ use wakeline_entropy::Entropy;
 use wakeline_settings::Settings;
 use wakeline_user_agent::{Command, Configuration, Event, Input, Output, Snapshot, UserAgent};
 
+use crate::alarm::Alarm;
 use crate::audio::AudioChoice;
 use crate::dns::Resolver;
 use crate::media::{Quality, Sessions};
@@ -247,7 +248,7 @@ impl Loop {
     }
 
     async fn run(mut self) {
-        let mut leaving = None;
+        let (mut leaving, mut alarm) = (None, Alarm::new());
         let (mut of_the_agent, mut of_the_loop) = (None, None);
         // A turn of the media that told nothing leaves the user agent, and all that depends on it, as they were.
         let mut is_settled = false;
@@ -288,7 +289,7 @@ impl Loop {
                     }
                 },
                 Some(input) = self.facts.recv() => self.take(input),
-                () = until(deadline) => {
+                () = alarm.until(deadline) => {
                     let now = system::now();
                     let is_due = |due: Option<Time>| due.is_some_and(|due| now >= due);
                     if is_due(of_the_agent) {
@@ -399,14 +400,6 @@ fn place(account: &Settings, trust: &Trust) -> Result<Place, String> {
         Trust::Authorities(_) | Trust::Pin(_) => trust.clone(),
     };
     Ok(Place { binding: Binding { address: network.local_ip, port: network.signaling_port }, trust })
-}
-
-/// Sleeps until the deadline; for ever when there is none.
-async fn until(deadline: Option<Time>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep(deadline.since(system::now())).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Resident memory by the kernel's account.
