@@ -116,6 +116,8 @@ pub fn file(answers: &Answers, drawn: &Drawn, wide: &[&str]) -> String {
         "# Digest secrets instead of the password; they are bound to the realm, which is the first domain.\n\
          [[account]]\nuser = {}\nmd5 = {}\nsha256 = {}\n\n\
          # `wakeline doctor` calls itself with this one.\n[[account]]\nuser = {}\npassword = {}\n\n\
+         # Calls that nobody took may go to voicemail: an account of the server's own, and here its address.\n\
+         # [voicemail]\n# target = {}\n\n\
          # The page that tells why a call did not ring; from elsewhere: ssh -L 5080:127.0.0.1:5080 {}\n\
          [admin]\nlisten = [\"127.0.0.1:5080\"]\ntoken = {}\n",
         quoted(user),
@@ -123,6 +125,7 @@ pub fn file(answers: &Answers, drawn: &Drawn, wide: &[&str]) -> String {
         ha1(Algorithm::Sha256),
         quoted(DOCTOR),
         quoted(drawn.doctor.expose()),
+        quoted(&format!("sip:voicemail@{domain}")),
         if local { "GATEWAY" } else { domain },
         quoted(drawn.admin_token.expose()),
     );

@@ -252,6 +252,51 @@ async fn f6_restart_keeps_the_sleeping_phone_and_its_nonce() {
 }
 
 #[tokio::test]
+async fn f6_message_to_a_sleeping_phone_outlives_a_restart() {
+    let mut world = World::new().await;
+    let mut devices = world.push.subscribe();
+    let sleeping = world.sleeping_phone(Transport::Tls).await;
+    let mut ben = world.phone(Transport::Tls, "ben").await;
+    ben.register(3600).await;
+    for number in 1..=2 {
+        let text = format!(
+            "MESSAGE sip:mia@localhost SIP/2.0\r\n{}Max-Forwards: 70\r\nFrom: <sip:ben@localhost>;tag=chat\r\n\
+             To: <sip:mia@localhost>\r\nCall-ID: chat-{number}\r\nCSeq: 1 MESSAGE\r\nContent-Type: text/plain\r\n\
+             Content-Length: 7\r\n\r\nhello {number}",
+            ben.via(),
+        );
+        ben.send(text.as_bytes()).await;
+        assert_eq!(ben.receive().await.status(), Some(202));
+    }
+    soon("a push", devices.recv()).await.unwrap();
+    let mut stats = world.gateway().stats().await.unwrap();
+    assert_eq!((stats.gauges.mail, stats.counters.mail_kept), (2, 2));
+    world.gateway.take().unwrap().shutdown();
+    world.gateway = Some(Gateway::start(world.config.clone()).unwrap());
+    assert_eq!(world.gateway().stats().await.unwrap().gauges.mail, 2);
+
+    let mut mia = Phone::wake(world.gateway(), Transport::Tls, sleeping).await;
+    mia.register(604_800).await;
+    for number in 1..=2 {
+        let message = mia.receive().await;
+        assert_eq!(message.method(), Method::Message);
+        assert_eq!(&message.body()[..], format!("hello {number}").as_bytes());
+        assert!(message.header(Name::Date).is_some());
+        let ok = mia.answer(&message, 200);
+        mia.send(&ok).await;
+    }
+    for _ in 0..100 {
+        stats = world.gateway().stats().await.unwrap();
+        if stats.gauges.mail == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!((stats.gauges.mail, stats.counters.mail_delivered), (0, 2));
+    drop(world.folder);
+}
+
+#[tokio::test]
 async fn udp_register_is_answered_and_a_keep_alive_is_too() {
     let world = World::new().await;
     let mut mia = world.phone(Transport::Udp, "mia").await;

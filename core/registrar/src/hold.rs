@@ -263,6 +263,10 @@ impl Registrar {
         }
         let alive =
             context.phase == Phase::Open || context.kind == Kind::Bye && context.phase == Phase::Ended;
+        if context.phase == Phase::Answered && self.is_mail(context) {
+            context.branches[place].step = self.keep(now, context, place);
+            return;
+        }
         if !alive || context.kind == Kind::Late {
             context.branches[place].step = Step::Ended(context.kind.absent());
             return;
@@ -592,6 +596,7 @@ impl Registrar {
     /// ended (RFC 3261 §16.10), or when the time for that is up.
     pub(crate) fn close(&mut self, now: Time, context: &mut Context, with: u16, extra: &[(Name, String)]) {
         let invite = context.kind.is_invite();
+        let mail = self.is_mail(context);
         for place in 0..context.branches.len() {
             match context.branches[place].step {
                 Step::Held { .. } => context.branches[place].step = Step::Expired,
@@ -599,6 +604,10 @@ impl Registrar {
                     // One that is complete already is about to tell.
                     let _ = self.transactions.cancel(now, client, extra);
                 }
+                // Each device takes its own copy: that another one has taken it is nothing to this one, and that nobody
+                // has answered in time leaves it as mail.
+                Step::Sent { .. } if mail && with < 300 => {}
+                Step::Sent { .. } if mail => self.give_to_mail(now, context, place),
                 Step::Sent { .. } => context.branches[place].step = Step::Ended(with),
                 Step::Expired | Step::Ended(_) => {}
             }

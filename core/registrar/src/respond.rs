@@ -106,7 +106,10 @@ impl Registrar {
         self.close(now, context, 200, &reason);
         context.phase = Phase::Answered;
         self.remember(now, context, WakeState::Elsewhere, &[device], expected);
-        context.request = None;
+        // Of mail another device may not have its copy yet.
+        if context.all_over() || !self.is_mail(context) {
+            context.request = None;
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "a response and where it belongs")]
@@ -336,7 +339,7 @@ impl Registrar {
         });
         // What is kept for a device is a success, whatever those say who were there (RFC 3428 §7).
         let kept = context.branches.iter().find_map(|branch| match branch.step {
-            Step::Ended(code @ (200 | 202)) if context.phase == Phase::Open || branch.sent == 0 => Some(code),
+            Step::Ended(code @ (200 | 202)) => Some(code),
             Step::Ended(_) | Step::Held { .. } | Step::Sent { .. } | Step::Expired => None,
         });
         let kept = kept.filter(|_| !context.kind.is_invite());
