@@ -8,7 +8,7 @@ use wakeline_flow::{FlowInfo, Transmit};
 use wakeline_push::{
     FeatureCaps, Provider, WAKE_STATE_HEADER, WakeId, WakeState, is_token_parameter, write_wake_states,
 };
-use wakeline_sip_message::{Message, Name, Params, Uri, reason};
+use wakeline_sip_message::{Message, Name, OwnedUri, Params, Uri, reason};
 
 use crate::SETTINGS_HEADER;
 use crate::binding::Binding;
@@ -188,6 +188,15 @@ fn contact_text(binding: &Binding, own: bool, own_token_in_header: bool) -> Stri
 /// A URI without the parameters that tell how its device is woken.
 pub(crate) fn without_token(uri: &str) -> String {
     let Ok(view) = Uri::parse(uri) else { return uri.to_owned() };
+    // Behind a question mark in the wrong place stand headers: what would be a token there goes with all of them.
+    let tells = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        text.contains("pn-") || text.contains("app-id")
+    };
+    if view.headers().any(|(name, value)| tells(name) || tells(value)) {
+        return OwnedUri::parse(uri)
+            .map_or(String::new(), |uri| without_token(uri.without_headers().as_str()));
+    }
     let params = view.params();
     let Some(start) = uri.rfind(params.as_str()).filter(|_| !params.as_str().is_empty()) else {
         return uri.to_owned();

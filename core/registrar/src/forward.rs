@@ -202,5 +202,7 @@ mod tests {
         assert_eq!(without_token("sip:u@h:5;ob;pn-provider=fcm;pn-prid=a;x=1"), "sip:u@h:5;ob;x=1");
         assert_eq!(without_token("sip:u@h"), "sip:u@h");
         assert_eq!(without_token("sip:u@h;pn-prid=1?a=b"), "sip:u@h?a=b");
+        assert_eq!(without_token("sip:u@h?x=y;ob;pn-provider=fcm;pn-prid=1"), "sip:u@h");
+        assert_eq!(without_token("sip:u@h;ob?a=b;app-id=7"), "sip:u@h;ob");
     }
 }

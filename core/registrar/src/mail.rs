@@ -6,6 +6,7 @@
 //! One piece at a time is on its way to a device, so they arrive in the order in which they came.
 
 mod deliver;
+mod elsewhere;
 mod missed;
 mod take;
 
@@ -84,6 +85,7 @@ pub(crate) struct Mails {
     by_number: BTreeMap<u64, Mail>,
     /// In the order in which they came.
     by_aor: BTreeMap<AorId, Vec<u64>>,
+    by_name: BTreeMap<String, u64>,
     by_client: BTreeMap<ClientKey, (u64, Device)>,
     ends: BTreeSet<(Time, u64)>,
     last: u64,
@@ -101,6 +103,7 @@ impl Mails {
         Mails {
             by_number: BTreeMap::new(),
             by_aor: BTreeMap::new(),
+            by_name: BTreeMap::new(),
             by_client: BTreeMap::new(),
             ends: BTreeSet::new(),
             last: 0,
@@ -129,6 +132,11 @@ impl Mails {
         self.by_number.get_mut(&number)
     }
 
+    /// By its name in the store.
+    pub(crate) fn named(&self, name: &str) -> Option<u64> {
+        self.by_name.get(name).copied()
+    }
+
     /// The pieces of an address of record, the oldest first.
     pub(crate) fn of(&self, aor: AorId) -> impl Iterator<Item = (u64, &Mail)> {
         let numbers = self.by_aor.get(&aor).into_iter().flatten();
@@ -144,6 +152,7 @@ impl Mails {
         self.bytes += mail.request.len();
         self.ends.insert((mail.ends, self.last));
         self.by_aor.entry(mail.aor).or_default().push(self.last);
+        self.by_name.insert(mail.name.clone(), self.last);
         self.by_number.insert(self.last, mail);
         self.last
     }
@@ -152,6 +161,7 @@ impl Mails {
         let mail = self.by_number.remove(&number)?;
         self.bytes = self.bytes.saturating_sub(mail.request.len());
         self.ends.remove(&(mail.ends, number));
+        self.by_name.remove(&mail.name);
         if let Some(numbers) = self.by_aor.get_mut(&mail.aor) {
             numbers.retain(|other| *other != number);
             if numbers.is_empty() {

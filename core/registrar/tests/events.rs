@@ -161,6 +161,37 @@ fn s23_reg_event_tells_the_devices_and_no_token() {
 }
 
 #[test]
+fn s23_token_in_a_contact_that_is_written_badly_is_not_told_either() {
+    let mut world = World::with(rules(), Loaded::default(), 1);
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut world);
+    // Behind a question mark parameters are headers of the URI.
+    let mut other = Phone::new(&mut world, "mia", INSTANCE_C, "");
+    let contact = other.contact().replace(";ob>", "?x=y;ob;pn-provider=fcm;pn-param=acme;pn-prid=aSecret>");
+    for _ in 0..2 {
+        let bent = other.register_request(&mut world, 3600);
+        let bent = bent.edit().replace(Name::Contact, &contact).finish().unwrap();
+        world.receive(other.flow, &bent);
+        let out = world.take();
+        let answer = sent(&out, other.flow)[0].clone();
+        if answer.status() == Some(401) {
+            other
+                .session
+                .on_challenge(&bent, &answer, &other.credentials, wakeline_sip_auth::Asker::Configured)
+                .unwrap();
+        }
+    }
+    let (_, told) = watching(&mut world, &mia, "mia", "reg", "w-1");
+    assert_eq!(text(&told).matches("<contact ").count(), 2);
+    assert!(!text(&told).contains("aSecret") && !text(&told).contains("pn-"), "{}", text(&told));
+    // Nor does the user's other device see it in its 200.
+    let (out, _) = mia.register(&mut world);
+    let seen = sent(&out, mia.flow).into_iter().rfind(|m| m.status() == Some(200)).unwrap();
+    assert_eq!(seen.contacts().unwrap().list().len(), 2);
+    assert!(!String::from_utf8_lossy(&seen.to_bytes()).contains("aSecret"));
+}
+
+#[test]
 fn many_changes_are_told_together() {
     let (mut world, mia, _) = two();
     watching(&mut world, &mia, "mia", "reg", "w-1");

@@ -491,3 +491,47 @@ fn s14_missed_calls_are_the_newest_ones_and_may_be_turned_off() {
         assert_eq!(world.gateway.gauges().mail, expected);
     }
 }
+
+#[test]
+fn message_taken_in_by_one_node_comes_from_the_one_that_the_phone_registers_with() {
+    let (mut first, _, trunk) = asleep("fcm");
+    let mut second = World::with(config(), Loaded::default(), 2);
+    let mut mia = Phone::new(&mut second, "mia", INSTANCE_A, "fcm");
+    mia.register(&mut second);
+    second.close(mia.flow);
+    // What one writes the other is told, by whatever they share.
+    let tell = |out: &[Out], other: &mut World| {
+        for one in out {
+            let Out::Persist(change) = one else { continue };
+            let (now, wall) = (other.now, other.wall());
+            match &**change {
+                Persist::MailPut(mail) => other.gateway.handle_mail_elsewhere(now, wall, mail.clone()),
+                Persist::MailRemoved(name) => other.gateway.handle_mail_gone_elsewhere(wall, name),
+                _ => {}
+            }
+            other.drain();
+        }
+    };
+    for number in 1..=2 {
+        let out = message(&mut first, &trunk, &format!("m-{number}"), &[]);
+        tell(&out, &mut second);
+    }
+    assert_eq!(second.gateway.gauges().mail, 2);
+    let (out, _) = mia.wake(&mut second, "192.0.2.20");
+    assert_eq!(texts(&out, &mia), ["text of m-1"]);
+    let request = requests(&out, mia.flow, &Method::Message)[0].clone();
+    mia.answer(&mut second, &request, 200);
+    let out = second.take();
+    tell(&out, &mut first);
+    assert_eq!((first.gateway.gauges().mail, second.gateway.gauges().mail), (1, 1));
+    assert_eq!(texts(&out, &mia), ["text of m-2"]);
+    // One that comes while the phone is connected there is delivered at once.
+    let request = requests(&out, mia.flow, &Method::Message)[0].clone();
+    mia.answer(&mut second, &request, 200);
+    let out = second.take();
+    tell(&out, &mut first);
+    let out = message(&mut first, &trunk, "m-3", &[]);
+    tell(&out, &mut second);
+    assert_eq!(texts(&second.take(), &mia), ["text of m-3"]);
+    assert_eq!(first.gateway.gauges().mail, 1);
+}

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use wakeline_clock::Time;
 
 use super::Package;
-use crate::answer::{escape_user, without_token};
+use crate::answer::escape_user;
+use crate::forward::as_request_uri;
 use crate::machine::Registrar;
 use crate::number::AorId;
 
@@ -71,7 +72,7 @@ impl Registrar {
                 }
                 Left::Hidden => {}
             }
-            let _ = writeln!(text, "><uri>{}</uri></contact>", escaped(&without_token(binding.uri())));
+            let _ = writeln!(text, "><uri>{}</uri></contact>", escaped(&as_request_uri(binding.uri())));
         }
         text.push_str("</registration>\n</reginfo>\n");
         text

@@ -154,7 +154,7 @@ impl Registrar {
     }
 
     /// The binding of a device whose connection lives.
-    fn binding_of_device(&self, aor: AorId, device: Device) -> Option<BindingId> {
+    pub(super) fn binding_of_device(&self, aor: AorId, device: Device) -> Option<BindingId> {
         let bindings = self.accounts.get(aor)?.bindings.iter().filter_map(|id| self.bindings.get(*id));
         let alive = |flow| self.flows.get(flow).is_some();
         bindings.filter(|one| one.device() == device && one.flow.is_some_and(alive)).map(|one| one.id).next()

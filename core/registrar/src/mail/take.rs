@@ -278,15 +278,21 @@ impl Registrar {
         self.outputs.push_back(Output::Persist(Box::new(Persist::MailPut(stored))));
     }
 
-    /// Takes over a piece that the store held, or that another node has taken in.
+    /// Takes over a piece that the store held.
     pub(crate) fn load_mail(&mut self, now: Time, stored: StoredMail) {
+        let name = stored.name.clone();
+        match self.read_mail(now, stored) {
+            Some(mail) => drop(self.mails.insert(mail)),
+            None => self.outputs.push_back(Output::Persist(Box::new(Persist::MailRemoved(name)))),
+        }
+        self.arm_mail();
+    }
+
+    /// A piece as it was written; none of an address that is not ours, or whose time is over.
+    pub(super) fn read_mail(&self, now: Time, stored: StoredMail) -> Option<Mail> {
         let left = stored.until.0.saturating_sub(self.wall.0);
-        let aor = self.accounts.by_text(&stored.aor);
-        let request = Message::parse(stored.request.into());
-        let (Some(aor), Ok(request), 1..) = (aor, request, left) else {
-            self.outputs.push_back(Output::Persist(Box::new(Persist::MailRemoved(stored.name))));
-            return;
-        };
+        let aor = self.accounts.by_text(&stored.aor).filter(|_| left > 0)?;
+        let request = Message::parse(stored.request.into()).ok()?;
         let mark = |parts: [&str; 4]| self.keyed.digest(parts.join("\n").as_bytes());
         let (number, tag) = (aor.0.to_string(), request.from_tag().unwrap_or(""));
         let event = request.header(Name::Event).unwrap_or("");
@@ -310,7 +316,7 @@ impl Registrar {
             .iter()
             .map(|name| Addressee { device: device(name), name: name.clone(), standing: Standing::Waiting })
             .collect();
-        self.mails.insert(Mail {
+        Some(Mail {
             name: stored.name,
             aor,
             what,
@@ -320,8 +326,7 @@ impl Registrar {
             ends: now + Duration::from_millis(left),
             request,
             addressees,
-        });
-        self.arm_mail();
+        })
     }
 }
 
