@@ -167,6 +167,7 @@ impl Caller<'_> {
 struct Progress {
     call: Option<CallId>,
     phase: Option<CallPhase>,
+    media: Option<String>,
 }
 
 #[derive(Debug)]
@@ -202,22 +203,37 @@ impl Progress {
 
     fn changed(&mut self, now: &CallSnapshot) -> Step {
         self.call = Some(now.call);
+        let media_is_new = self.media != media(now);
+        self.media = media(now);
         if self.phase == Some(now.phase) {
-            return Step::Nothing;
+            return match media(now) {
+                Some(media) if media_is_new && now.phase == CallPhase::Established => {
+                    Step::Line(format!("media: {media}"))
+                }
+                Some(_) | None => Step::Nothing,
+            };
         }
         self.phase = Some(now.phase);
         match now.phase {
             CallPhase::Dialling => Step::Line(format!("calling {}", one_line(&now.peer))),
             CallPhase::Alerting => Step::Line("ringing".to_owned()),
             CallPhase::Established => {
-                let codec = now.codec.as_deref().unwrap_or("no codec");
-                Step::Answered(format!("answered ({}, {:?})", one_line(codec), now.encryption).to_lowercase())
+                // What the media agreed on may come a moment later.
+                Step::Answered(
+                    media(now).map_or("answered".to_owned(), |media| format!("answered ({media})")),
+                )
             }
             CallPhase::Announced | CallPhase::Ringing | CallPhase::Answering | CallPhase::Ending => {
                 Step::Nothing
             }
         }
     }
+}
+
+/// What the media agreed on: codec and protection.
+fn media(call: &CallSnapshot) -> Option<String> {
+    let codec = call.codec.as_deref()?;
+    Some(format!("{}, {:?}", one_line(codec), call.encryption).to_lowercase())
 }
 
 /// How it sounded, in one line.
@@ -242,7 +258,14 @@ fn end_line(ended: &EndedCall) -> String {
     format!("ended: {}{code} after {seconds:.1} s of talk", one_line(&ended.reason))
 }
 
-fn problem_line(cause: &str, cure: &str) -> String {
+/// A problem and its cure, in one line.
+pub(crate) fn problem_line(cause: &str, cure: &str) -> String {
+    // A phone without a sound device is all right for a program; the engine does not know our flags.
+    let cure = if cause.starts_with("no audio device") {
+        "or do without one: --no-audio, --tone HZ, --play FILE, --record FILE"
+    } else {
+        cure
+    };
     if cure.is_empty() { one_line(cause) } else { format!("{}; {}", one_line(cause), one_line(cure)) }
 }
 
@@ -277,6 +300,27 @@ mod tests {
         );
         assert!(matches!(progress.of(&call("established")), Step::Nothing));
         assert_eq!(progress.call, Some(CallId(3)));
+    }
+
+    #[test]
+    fn media_that_is_agreed_after_the_answer_is_told_then() {
+        let mut progress = Progress::default();
+        let mut answered = call("established");
+        let Event::CallChanged(now) = &mut answered else { panic!() };
+        now.codec = None;
+        assert!(matches!(progress.of(&answered), Step::Answered(line) if line == "answered"));
+        let agreed = call("established");
+        assert!(matches!(progress.of(&agreed), Step::Line(line) if line == "media: opus, srtp"));
+        assert!(matches!(progress.of(&agreed), Step::Nothing));
+    }
+
+    #[test]
+    fn a_machine_without_sound_is_told_the_flags_that_do_without() {
+        let cause = wakeline_engine::AudioError::Device("none here".to_owned()).to_string();
+        assert!(
+            problem_line(&cause, "check it").ends_with("--no-audio, --tone HZ, --play FILE, --record FILE")
+        );
+        assert_eq!(problem_line("x", "y"), "x; y");
     }
 
     #[test]

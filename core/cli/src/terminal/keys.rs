@@ -28,7 +28,7 @@ pub(crate) enum Wish {
 
 /// What the keys do, for the last line of the screen.
 pub(crate) const HELP: &str =
-    "d dial a answer r decline h hang up o hold m mute 0-9*# keys \u{2191}\u{2193} choose l log q quit";
+    "d dial a answer r decline h hang up o hold m mute c join 0-9*# \u{2191}\u{2193} l log q quit";
 
 /// Takes a key.
 pub(crate) fn press(view: &mut View, key: KeyEvent) -> Wish {
@@ -91,6 +91,10 @@ fn command(view: &mut View, code: KeyCode) -> Wish {
         KeyCode::Char('h') | KeyCode::Backspace => Command::Hangup { call },
         KeyCode::Char('o') if current.phase == CallPhase::Established => {
             Command::Hold { call, on: !current.on_hold }
+        }
+        // The others of the conference hear this call, and it them.
+        KeyCode::Char('c') if current.phase == CallPhase::Established => {
+            Command::Conference { call, on: !current.in_conference }
         }
         KeyCode::Char('m') => {
             Command::Mute { call, direction: MuteDirection::Microphone, on: !current.microphone_muted }

@@ -140,6 +140,11 @@ fn call_line(call: &CallSnapshot, current: bool) -> Line<'static> {
         Encryption::None => text.push_str(" in the clear"),
         Encryption::Srtp => text.push_str(" SRTP"),
     }
+    if call.in_conference {
+        text.push_str("  in conference");
+    } else if call.joins.is_some() && waits_for_answer(call) {
+        text.push_str("  wants to join your call");
+    }
     if call.microphone_muted {
         text.push_str("  muted");
     }
@@ -159,12 +164,34 @@ fn arrow(direction: Direction) -> &'static str {
 }
 
 fn draw_log(frame: &mut Frame<'_>, area: Rect, view: &View, up: usize) {
-    let room = usize::from(area.height.saturating_sub(1));
-    let end = view.log.len().saturating_sub(up).max(room.min(view.log.len()));
-    let start = end.saturating_sub(room);
-    let lines: Vec<Line<'_>> = view.log.range(start..end).map(|line| Line::from(line.as_str())).collect();
+    let (room, width) = (usize::from(area.height.saturating_sub(1)), usize::from(area.width.max(1)));
+    // A long line takes several rows: its end, with the cure, is what a person needs.
+    let rows: Vec<String> = view.log.iter().flat_map(|line| wrapped(line, width)).collect();
+    let end = rows.len().saturating_sub(up).max(room.min(rows.len()));
+    let lines: Vec<Line<'_>> =
+        rows[end.saturating_sub(room)..end].iter().map(|line| Line::from(line.as_str())).collect();
     let block = Block::new().borders(Borders::TOP).title(" log ");
     frame.render_widget(Paragraph::new(lines).style(dim()).block(block), area);
+}
+
+/// A line in pieces of at most this width, broken at spaces where there are any.
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let mut rows = vec![String::new()];
+    for word in line.split_inclusive(' ') {
+        let characters: Vec<char> = word.chars().collect();
+        for piece in characters.chunks(width) {
+            let taken = rows.last().map_or(0, |row| row.chars().count());
+            // A space at the end may hang over the edge.
+            let needed = piece.iter().collect::<String>().trim_end().chars().count();
+            if taken > 0 && taken + needed > width {
+                rows.push(String::new());
+            }
+            if let Some(row) = rows.last_mut() {
+                row.extend(piece);
+            }
+        }
+    }
+    rows
 }
 
 fn dim() -> Style {
@@ -213,6 +240,30 @@ mod tests {
             assert!(text.contains(part), "{part}:\n{text}");
         }
         assert!(!text.contains('\u{1b}'), "S7: no escape of a foreign name reaches the terminal");
+    }
+
+    #[test]
+    fn a_long_line_of_the_log_is_shown_to_its_end() {
+        let mut view = ringing();
+        view.say("problem: no audio device: something is wrong with it; and here is what helps");
+        view.mode = Mode::Log(0);
+        let text = shown(&view, 30, 6);
+        assert!(text.contains("here is what") && text.contains("helps"), "{text}");
+        assert_eq!(wrapped("ab cd", 3), ["ab ", "cd"]);
+        assert_eq!(wrapped("abcdefg", 3), ["abc", "def", "g"]);
+        assert_eq!(wrapped("", 3), [""]);
+        assert!(HELP.chars().count() <= 80, "the usual width of a terminal");
+    }
+
+    #[test]
+    fn who_asks_to_join_and_who_is_in_the_conference_is_shown() {
+        let mut view = ringing();
+        view.calls[0].joins = Some(wakeline_user_agent::CallId(9));
+        assert!(shown(&view, 90, 20).contains("wants to join your call"));
+        view.calls[0].phase = CallPhase::Established;
+        view.calls[0].in_conference = true;
+        let text = shown(&view, 90, 20);
+        assert!(text.contains("in conference") && !text.contains("wants to join"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use wakeline_engine::Quality;
 use wakeline_user_agent::{CallId, CallPhase, CallSnapshot, EndedCall, Event, RegistrationSnapshot, WakeLeg};
 
-use crate::call::one_line;
+use crate::call::{one_line, problem_line};
 
 /// Lines of log that are kept.
 const LOG: usize = 500;
@@ -77,8 +77,7 @@ impl View {
                 self.say(format!("OPTIONS to {}: {answer}", one_line(to)));
             }
             Event::Problem(problem) => {
-                let cure = if problem.cure.is_empty() { "" } else { "; " };
-                self.say(format!("problem: {}{cure}{}", one_line(&problem.cause), one_line(&problem.cure)));
+                self.say(format!("problem: {}", problem_line(&problem.cause, &problem.cure)));
             }
         }
     }

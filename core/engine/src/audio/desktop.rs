@@ -16,6 +16,18 @@ pub(crate) type Desktop = Wired<(Option<cpal::Stream>, cpal::Stream)>;
 
 /// Opens and starts both. A machine without a microphone listens only.
 pub(crate) fn open() -> Result<Desktop, AudioError> {
+    // The library would write to standard error, across a terminal's screen: what it has to say goes to the log.
+    #[cfg(target_os = "linux")]
+    let said = alsa::Output::local_error_handler();
+    let opened = opened();
+    #[cfg(target_os = "linux")]
+    if let Ok(said) = said {
+        tracing::debug!(alsa = %said.borrow(), "sound devices");
+    }
+    opened
+}
+
+fn opened() -> Result<Desktop, AudioError> {
     let host = cpal::default_host();
     let (end, mut microphone, mut loudspeaker, alarm) = wires(RATE);
     let alarm = Arc::new(Mutex::new(alarm));
