@@ -44,6 +44,7 @@ mod trace;
 mod uplink;
 mod upstream;
 mod view;
+mod waking;
 
 pub use account::{Account, Credential, UpstreamCredential};
 pub use config::{
