@@ -107,6 +107,7 @@ async fn devices_allowances_and_numbers_are_told_and_no_secret_is() {
     assert_eq!((&rest["aors"][0]["name"], rest.get("next")), (&Value::from("ben@localhost"), None));
     let one = json(address, "/api/aors/mia@localhost").await;
     assert_eq!(one["wakes_left"], serde_json::json!({ "minute": 6, "hour": 30 }));
+    assert_eq!(one["mail"], 0);
     assert_eq!(get(address, "/api/aors/eve@localhost", "").await.0, 404);
     let (status, numbers) = get(address, "/metrics", "").await;
     assert_eq!(status, 200);

@@ -18,6 +18,8 @@ pub struct AorView {
     pub bindings: Vec<BindingView>,
     /// How often it may still be woken.
     pub wakes_left: Left,
+    /// Messages, states and missed calls that wait for its devices.
+    pub mail: usize,
 }
 
 impl Registrar {
@@ -43,6 +45,7 @@ impl Registrar {
             name: name.to_owned(),
             bindings: self.bindings_of(now, user, domain),
             wakes_left: self.wakes_per_aor.left(now, u64::from(id.0)),
+            mail: self.mails.of(id).count(),
         }
     }
 }

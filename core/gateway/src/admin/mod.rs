@@ -7,7 +7,7 @@
 //! | `GET /api/stats` | [`crate::Stats`] |
 //! | `GET /api/wakes?most=50` | the newest wakes, at most 500: `[{wake, began_ms, outcome, ring_ms, legs}]` |
 //! | `GET /api/wakes/{wake}` | one wake; 404 when it is not remembered |
-//! | `GET /api/aors?from=0&most=100` | addresses of record: `{aors: [{name, devices, wakes_left}], next}` |
+//! | `GET /api/aors?from=0&most=100` | addresses of record: `{aors: [{name, devices, wakes_left, mail}], next}` |
 //! | `GET /api/aors/{user@domain}` | one; 404 when it is not ours |
 //! | `GET /api/log` | every leg from now on, as server-sent events |
 //!
@@ -156,6 +156,7 @@ struct Aor {
     name: String,
     devices: Vec<Device>,
     wakes_left: WakesLeft,
+    mail: usize,
 }
 
 #[derive(Serialize)]
@@ -184,6 +185,7 @@ impl From<AorView> for Aor {
         Aor {
             devices: devices.collect(),
             wakes_left: WakesLeft { minute: left.minute, hour: left.hour },
+            mail: view.mail,
             name: view.name,
         }
     }

@@ -85,6 +85,7 @@ function aor(one) {
   item.append(element('strong', one.name), ' ',
     element('span', `wakes left: ${one.wakes_left.minute} this minute, ${one.wakes_left.hour} this hour`,
       one.wakes_left.minute && one.wakes_left.hour ? 'quiet' : 'bad'));
+  if (one.mail) item.append(' ', element('span', `${one.mail} waiting for its devices`, 'quiet'));
   const table = element('table');
   for (const device of one.devices) {
     const row = table.insertRow();
