@@ -294,6 +294,8 @@ impl Registrar {
             if !allowed {
                 self.trace(now, Some(context.wake), Leg::OverQuota);
                 if !reachable {
+                    // Nobody was woken for it, and all the same somebody called.
+                    self.note_missed(now, &context, WakeState::Failed);
                     return Err(Refused::code(486));
                 }
             }

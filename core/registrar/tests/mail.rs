@@ -535,3 +535,20 @@ fn message_taken_in_by_one_node_comes_from_the_one_that_the_phone_registers_with
     assert_eq!(texts(&second.take(), &mia), ["text of m-3"]);
     assert_eq!(first.gateway.gauges().mail, 1);
 }
+
+#[test]
+fn s24_call_that_was_one_too_many_wakes_nobody_and_is_told_as_missed() {
+    let (mut world, mut mia, trunk) = asleep("fcm");
+    for number in 0..6 {
+        let invite = trunk.invite(&mut world, "mia", &format!("call-{number}"));
+        trunk.cancel(&mut world, &invite);
+    }
+    world.take();
+    trunk.invite(&mut world, "mia", "one-too-many");
+    let out = world.take();
+    assert_eq!((final_status(&out, trunk.flow), pushes(&out).len()), (Some(486), 0));
+    assert_eq!(world.gateway.gauges().mail, 7);
+    world.pass(200 * SECOND);
+    let (out, _) = mia.wake(&mut world, "192.0.2.20");
+    assert_eq!(fetch(&mut world, &mia, &out, 200).len(), 7);
+}
