@@ -47,6 +47,11 @@ impl CopyFlags {
     fn store(&self) -> Result<std::path::PathBuf, Failure> {
         let usage = |text: String| Failure::new(Exit::Usage, text);
         let config = Config::from_file(&self.config).map_err(|error| usage(error.to_string()))?;
+        if !config.store.url.is_empty() {
+            return Err(usage(
+                "the store is a Redis server: copy it by its own means (BGSAVE, and its dump.rdb)".to_owned(),
+            ));
+        }
         let path = config.store.path;
         if path.as_os_str().is_empty() {
             return Err(usage(format!(

@@ -44,6 +44,7 @@ const PACKAGES: &[Package] = &[
     package("baresip", "/usr/bin/baresip", Purpose::Interop),
     package("linphone-cli", "/usr/bin/linphonec", Purpose::Interop),
     package("sipvicious", "/usr/bin/svwar", Purpose::Interop),
+    package("redis-server", "/usr/bin/redis-server", Purpose::Interop),
     package("sox", "/usr/bin/sox", Purpose::Interop),
     package("iproute2", "/usr/sbin/ip", Purpose::Interop),
     package("openssl", "/usr/bin/openssl", Purpose::Interop),

@@ -200,6 +200,7 @@ impl Config {
         self.accounts()?;
         self.admin.checked()?;
         self.tls.checked()?;
+        self.store.check()?;
         self.provision.check(self.store.is_on())
     }
 }

@@ -152,6 +152,20 @@ fn canary(config: &Config) -> Option<PushParameters> {
 
 fn look_at_store(config: &Config, report: &mut Report) {
     let path = &config.store.path;
+    if !config.store.url.is_empty() {
+        let looked = store::Redis::open(&config.store.url).and_then(|mut server| {
+            let rows = server.rows()?;
+            Ok((server.place().to_owned(), rows))
+        });
+        return match looked {
+            Ok((place, rows)) => report.good(Hop::Store, &place, format!("it answers, {rows} rows")),
+            Err(error) => {
+                let text = error.to_string();
+                let (what, cure) = text.split_once("; ").unwrap_or((&text, "look at the server's log"));
+                report.broken(Hop::Store, "store", what, cure);
+            }
+        };
+    }
     if path.as_os_str().is_empty() {
         return report.doubtful(
             Hop::Store,

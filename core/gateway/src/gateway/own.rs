@@ -6,7 +6,7 @@ use super::StartError;
 use crate::config::Config;
 use crate::edge::certificate::Certificates;
 use crate::provision::{self, Signer};
-use crate::store::{Row, Sqlite, Store, Table};
+use crate::store::{self, Row, Store, Table};
 
 /// The gateway's own rows: what was there, and what is new.
 #[derive(Default)]
@@ -47,7 +47,7 @@ pub(super) fn open_store(config: &Config) -> Result<(Option<AnyStore>, Own), Sta
         tracing::info!("no store is configured: phones must register anew after a restart");
         return Ok((None, Own::default()));
     }
-    let mut store: AnyStore = Box::new(Sqlite::open(&config.store.path)?);
+    let mut store = store::open(&config.store.path, &config.store.url)?;
     let known = store.load(Table::Own, system::wall())?;
     Ok((Some(store), Own { known, new: Vec::new() }))
 }

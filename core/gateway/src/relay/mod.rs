@@ -47,7 +47,7 @@ use crate::edge::{listen, tls};
 use crate::gateway::StartError;
 use crate::push::Purpose;
 use crate::push::dispatch::Senders;
-use crate::store::{Keeper, Row, Sqlite, Store as _, Table};
+use crate::store::{Keeper, Row, Table};
 use crate::web::{self, Peer};
 
 /// How often the certificate's files are looked at.
@@ -77,7 +77,7 @@ impl Relay {
     pub fn start(config: Config) -> Result<Handle, StartError> {
         config.check()?;
         let senders = Senders::new(&config.senders())?;
-        let mut store = Sqlite::open(&config.store.path)?;
+        let mut store = crate::store::open(&config.store.path, &config.store.url)?;
         let wall = system::wall();
         let own = store.load(Table::Own, wall)?;
         let rows = store.load(Table::Subscriptions, wall)?;
@@ -85,7 +85,7 @@ impl Relay {
         let certificates = Arc::new(certificates);
         let subscriptions = Subscriptions::load(&rows);
         tracing::info!(subscriptions = subscriptions.len(), "relay");
-        let (keeper, writer) = Keeper::start(Box::new(store)).map_err(StartError::System)?;
+        let (keeper, writer) = Keeper::start(store).map_err(StartError::System)?;
         if let Some(row) = made {
             keeper.put(Table::Own, crate::store::Change::Put(row));
         }

@@ -7,10 +7,14 @@
 mod backup;
 mod keeper;
 pub mod record;
+mod redis;
 mod sqlite;
+#[cfg(test)]
+mod suite;
 
 pub use backup::{backup, restore};
 pub use keeper::{Health, Keeper};
+pub use redis::Redis;
 pub use sqlite::{Sqlite, inspect};
 
 use wakeline_clock::WallTime;
@@ -48,6 +52,20 @@ impl Table {
         Table::Subscriptions,
         Table::Mail,
     ];
+
+    /// Its name in a store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Table::Bindings => "bindings",
+            Table::Accounts => "accounts",
+            Table::Wakes => "wakes",
+            Table::Own => "own",
+            Table::TlsSessions => "tls_sessions",
+            Table::Grants => "grants",
+            Table::Subscriptions => "subscriptions",
+            Table::Mail => "mail",
+        }
+    }
 }
 
 /// One stored value.
@@ -94,6 +112,16 @@ pub enum StoreError {
     #[error("store: cannot open {place}: {why}; check that the directory exists and may be written to")]
     Open {
         /// Which.
+        place: String,
+        /// Why.
+        why: String,
+    },
+    /// The server does not answer.
+    #[error(
+        "store: cannot reach {place}: {why}; check that the server runs, and the address, the password and the firewall"
+    )]
+    Away {
+        /// Which, without its password.
         place: String,
         /// Why.
         why: String,
@@ -159,6 +187,14 @@ pub trait Store: Send {
     /// # Errors
     /// When nothing was forgotten.
     fn sweep(&mut self, now: WallTime) -> Result<(), StoreError>;
+}
+
+/// Opens the store: the server when there is an address, else the file.
+///
+/// # Errors
+/// When it cannot be opened or reached.
+pub fn open(path: &std::path::Path, url: &wakeline_secret::Secret) -> Result<Box<dyn Store>, StoreError> {
+    Ok(if url.is_empty() { Box::new(Sqlite::open(path)?) } else { Box::new(Redis::open(url)?) })
 }
 
 /// A store that forgets with the process.

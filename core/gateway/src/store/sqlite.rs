@@ -171,19 +171,6 @@ impl Sqlite {
     }
 }
 
-const fn name(table: Table) -> &'static str {
-    match table {
-        Table::Bindings => "bindings",
-        Table::Accounts => "accounts",
-        Table::Wakes => "wakes",
-        Table::Own => "own",
-        Table::TlsSessions => "tls_sessions",
-        Table::Grants => "grants",
-        Table::Subscriptions => "subscriptions",
-        Table::Mail => "mail",
-    }
-}
-
 /// Whether this program knows a file's schema.
 ///
 /// # Errors
@@ -213,7 +200,7 @@ pub fn inspect(path: &Path) -> Result<u64, StoreError> {
         let mut rows = 0;
         for table in Table::ALL {
             // A file of an older version lacks a table; the next start adds it.
-            let sql = format!("SELECT count(*) FROM {}", name(table));
+            let sql = format!("SELECT count(*) FROM {}", table.name());
             rows += connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap_or(0).cast_unsigned();
         }
         Ok((verdict, rows))
@@ -230,7 +217,7 @@ impl Store for Sqlite {
         let rows = || -> rusqlite::Result<Vec<Row>> {
             let mut statement = connection.prepare(&format!(
                 "SELECT key, value, until FROM {} WHERE until IS NULL OR until > ?1",
-                name(table)
+                table.name()
             ))?;
             let rows = statement.query_map([now.0.cast_signed()], |row| {
                 Ok(Row {
@@ -254,7 +241,7 @@ impl Store for Sqlite {
     fn write(&mut self, changes: &[(Table, Change)]) -> Result<(), StoreError> {
         self.transaction(|transaction| {
             for (table, change) in changes {
-                let table = name(*table);
+                let table = table.name();
                 match change {
                     Change::Put(row) => {
                         let sql =
@@ -275,7 +262,7 @@ impl Store for Sqlite {
     fn sweep(&mut self, now: WallTime) -> Result<(), StoreError> {
         self.transaction(|transaction| {
             for table in Table::ALL {
-                let sql = format!("DELETE FROM {} WHERE until <= ?1", name(table));
+                let sql = format!("DELETE FROM {} WHERE until <= ?1", table.name());
                 transaction.prepare_cached(&sql)?.execute([now.0.cast_signed()])?;
             }
             Ok(())
