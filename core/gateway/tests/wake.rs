@@ -229,9 +229,51 @@ async fn caller_gives_up_while_the_phone_sleeps() {
     assert_eq!(statuses, [Some(200), Some(487)]);
 }
 
+/// A Redis server of the test's own, on a socket in its folder.
+struct Redis(std::process::Child, PathBuf);
+
+impl Redis {
+    fn start(folder: &Folder) -> Redis {
+        let socket = folder.0.join("redis.sock");
+        let child = std::process::Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .arg(&socket)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("redis-server: {error}; apt-get install redis-server"));
+        let redis = Redis(child, socket);
+        while std::os::unix::net::UnixStream::connect(&redis.1).is_err() {
+            std::thread::yield_now();
+        }
+        redis
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn f6_another_gateway_takes_over_from_the_redis_server_what_one_left_there() {
+    let mut world = World::new().await;
+    let redis = Redis::start(&world.folder);
+    world.gateway.take().unwrap().shutdown();
+    world.config.store.path = PathBuf::new();
+    world.config.store.url = format!("redis+unix://{}", redis.1.display()).into();
+    world.gateway = Some(Gateway::start(world.config.clone()).unwrap());
+    takes_over(world).await;
+}
+
 #[tokio::test]
 async fn f6_restart_keeps_the_sleeping_phone_and_its_nonce() {
-    let mut world = World::new().await;
+    takes_over(World::new().await).await;
+}
+
+/// A phone sleeps; the gateway ends; another one has its store, its certificate and its nonce, and wakes it.
+async fn takes_over(mut world: World) {
     let mut devices = world.push.subscribe();
     let sleeping = world.sleeping_phone(Transport::Tls).await;
     let certificate = world.gateway().certificate_pem().unwrap().to_owned();

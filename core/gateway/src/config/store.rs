@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn s23_the_servers_password_is_not_shown() {
-        let config = Config::from_toml("store = \"redis://:canary@127.0.0.1\"").unwrap();
-        assert!(!format!("{config:?}").contains("canary"));
+        let config = Config::from_toml("store = \"redis://:hunter2@127.0.0.1\"").unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
     }
 }
