@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use wakeline_flow::Transport;
 use wakeline_gateway::config::{Account, Config};
 use wakeline_gateway::{Gateway, Handle, StartError};
+use wakeline_sip_message::Method;
 
 fn config() -> Config {
     let mut config = Config::default().on_any_port();
@@ -235,6 +236,37 @@ async fn f13_a_new_certificate_is_shown_to_new_connections_only() {
     Phone::connect_with(&handle, Transport::Tls, Some(trusting(&new)), "mia", "open sesame").await;
     before.register(3600).await;
     let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[tokio::test]
+async fn f15_on_ipv6_alone_phones_register_and_call_over_every_transport() {
+    let mut config = config();
+    let here = vec!["[::1]:0".parse().unwrap()];
+    let listen = &mut config.listen;
+    for addresses in [&mut listen.udp, &mut listen.tcp, &mut listen.tls, &mut listen.ws, &mut listen.wss] {
+        addresses.clone_from(&here);
+    }
+    let ben = Account { user: "ben".into(), password: "open sesame".into(), ..Account::default() };
+    config.account.push(ben);
+    let handle = Gateway::start(config).unwrap();
+    assert!(handle.bound().iter().all(|(_, address)| address.is_ipv6()));
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss] {
+        let mut mia = Phone::connect(&handle, transport, "mia", "open sesame").await;
+        let (answer, _) = mia.register(3600).await;
+        assert_eq!(answer.status(), Some(200), "{transport}");
+        let mut ben = Phone::connect(&handle, transport, "ben", "open sesame").await;
+        let (invite, _) = ben.invite("mia@localhost").await;
+        let incoming = mia.receive().await;
+        assert_eq!(incoming.call_id(), invite.call_id(), "{transport}");
+        let busy = mia.answer(&incoming, 486);
+        mia.send(&busy).await;
+        let refused = ben.receive_status(486).await;
+        let ack = ben.ack(&invite, &refused);
+        ben.send(&ack).await;
+        assert_eq!(mia.receive().await.method(), Method::Ack, "{transport}");
+        // The next transport's phone is another one.
+        mia.register(0).await;
+    }
 }
 
 #[tokio::test]

@@ -260,7 +260,7 @@ async fn a_change_and_a_withdrawal_are_told_at_the_next_register() {
 }
 
 #[tokio::test]
-async fn links_keys_and_news_outlive_a_restart_and_passwords_do_not_stay() {
+async fn f18_links_keys_and_news_outlive_a_restart_and_passwords_do_not_stay() {
     let mut site = Site::start("");
     let (_, first) = site.operator(Method::POST, "/provision", Some(wish())).await;
     let (_, second) = site.operator(Method::POST, "/provision", Some(wish())).await;

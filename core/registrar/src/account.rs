@@ -69,20 +69,6 @@ impl Entry {
         &self.name
     }
 
-    /// HA1 for one algorithm, under the user name that the digest carries.
-    pub(crate) fn ha1(&self, algorithm: Algorithm, username: &str, realm: &str) -> Option<Ha1> {
-        let stored = match &self.credential {
-            Credential::Password(password) => return Some(Ha1::of(algorithm, username, realm, password)),
-            Credential::AtUpstream => return None,
-            Credential::Ha1 { md5, sha256, sha512_256 } => match algorithm.plain() {
-                Algorithm::Md5 | Algorithm::Md5Session => md5,
-                Algorithm::Sha256 | Algorithm::Sha256Session => sha256,
-                Algorithm::Sha512Half | Algorithm::Sha512HalfSession => sha512_256,
-            },
-        };
-        stored.clone().map(|digits| Ha1 { algorithm: algorithm.plain(), digits })
-    }
-
     pub(crate) fn user(&self) -> &str {
         self.name.get(..usize::from(self.user_length)).unwrap_or("")
     }
@@ -98,13 +84,22 @@ pub(crate) struct Accounts {
     by_name: Table<u64, AorId>,
     keyed: Keyed,
     domains: Vec<String>,
+    /// What is hashed for whoever has no password here; as long as one.
+    nobodys: Secret,
     living: usize,
 }
 
 impl Accounts {
     pub(crate) fn new(domains: &[String], keyed: Keyed) -> Accounts {
         let domains = domains.iter().map(|domain| domain.to_ascii_lowercase()).collect();
-        Accounts { entries: Vec::new(), by_name: keyed.table(), keyed, domains, living: 0 }
+        Accounts {
+            entries: Vec::new(),
+            by_name: keyed.table(),
+            keyed,
+            domains,
+            nobodys: Secret::from("nobody's"),
+            living: 0,
+        }
     }
 
     /// Adds an account or replaces its credential.
@@ -187,6 +182,33 @@ impl Accounts {
             name.push_str(first);
             self.by_text(&name)
         })
+    }
+
+    /// HA1 of an account for one algorithm, under the user name that the digest carries. Whoever it is, and whether it is
+    /// there or not, one password is hashed: else the time of a refusal would tell who is there (class S16).
+    pub(crate) fn ha1(
+        &self,
+        id: Option<AorId>,
+        algorithm: Algorithm,
+        username: &str,
+        realm: &str,
+    ) -> Option<Ha1> {
+        let credential = id.and_then(|id| self.get(id)).map(|entry| &entry.credential);
+        let password = match credential {
+            Some(Credential::Password(password)) => password,
+            Some(Credential::AtUpstream | Credential::Ha1 { .. }) | None => &self.nobodys,
+        };
+        let hashed = core::hint::black_box(Ha1::of(algorithm, username, realm, password));
+        let stored = match credential? {
+            Credential::Password(_) => return Some(hashed),
+            Credential::AtUpstream => return None,
+            Credential::Ha1 { md5, sha256, sha512_256 } => match algorithm.plain() {
+                Algorithm::Md5 | Algorithm::Md5Session => md5,
+                Algorithm::Sha256 | Algorithm::Sha256Session => sha256,
+                Algorithm::Sha512Half | Algorithm::Sha512HalfSession => sha512_256,
+            },
+        };
+        stored.clone().map(|digits| Ha1 { algorithm: algorithm.plain(), digits })
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -127,10 +127,8 @@ impl Registrar {
         let mut found = None;
         let lookup = |username: &str, algorithm: Algorithm| {
             let (user, domain) = username.split_once('@').unwrap_or((username, home));
-            let id = accounts.find(user, domain)?;
-            let ha1 = accounts.get(id)?.ha1(algorithm, username, realm)?;
-            found = Some(id);
-            Some(ha1)
+            found = accounts.find(user, domain);
+            accounts.ha1(found, algorithm, username, realm)
         };
         let verdict = self.authenticator.verify(wall, request, side, lookup);
         match (verdict, found) {

@@ -5,7 +5,7 @@ use wakeline_clock::Time;
 use wakeline_flow::{FlowId, FlowInfo};
 use wakeline_push::{WakeId, WakeState};
 use wakeline_sip_message::{Builder, Message, Method, Name, Refusal, Role, Understands};
-use wakeline_sip_transaction::{ServerKey, TransactionError};
+use wakeline_sip_transaction::{Key, ServerKey, TransactionError};
 
 use crate::admit::Admitted;
 use crate::binding::Binding;
@@ -41,7 +41,29 @@ impl Registrar {
         };
         if let Err(refused) = outcome {
             self.trace(now, None, Leg::RequestRefused(refused.code));
+            let refused = refused.in_measure(&flow, request);
             self.answer(now, key, request, refused.code, &refused.headers);
+            // A stranger is refused once and forgotten (RFC 3261 §8.2.7): a refusal that is repeated for half a minute
+            // would be an amplifier for whoever forges addresses, and a table for whoever floods (S14, S28).
+            if !self.is_known(&flow) {
+                self.transactions.abandon(Key::Server(key));
+            }
+        }
+    }
+
+    /// Whether the one at the other end of a flow has shown who it is.
+    fn is_known(&self, flow: &FlowInfo) -> bool {
+        self.flows.get(flow.id).is_some_and(|flow| !flow.bindings.is_empty())
+            || self.config.trusted.iter().any(|peer| peer.contains(flow.remote))
+            || self.upstreams.sender(flow).is_some()
+    }
+
+    /// 100 to an INVITE, as soon as it is let in (RFC 3261 §16.2).
+    fn trying(&mut self, now: Time, key: ServerKey, request: &Message) {
+        if request.method() == Method::Invite
+            && let Ok(trying) = Builder::response(request, 100, "Trying").build()
+        {
+            let _ = self.transactions.respond(now, key, trying);
         }
     }
 
@@ -98,6 +120,15 @@ impl Registrar {
         };
         if self.contexts.len() >= self.config.limits.contexts {
             return Err(Refused::later(self.config.timers.retry_after));
+        }
+        match way.to {
+            Destination::Nowhere(_) | Destination::Us => {}
+            Destination::Party(_)
+            | Destination::Device(_)
+            | Destination::Aor(_)
+            | Destination::Upstream(_) => {
+                self.trying(now, key, request);
+            }
         }
         match way.to {
             Destination::Nowhere(code) => Err(Refused::code(code)),
@@ -186,7 +217,10 @@ impl Registrar {
         self.note_summary(now, aor, request, admitted);
         let mut context = self.context(now, key, request, flow, way, kind, admitted, Some(aor));
         let running = self.by_aor.get(&aor).map_or(&[][..], Vec::as_slice);
-        if running.len() >= self.config.limits.contexts_per_aor {
+        // One that has its answer stays for half a minute, and is no call that waits (RFC 6026 §7.1).
+        let waiting = running.iter().filter_map(|id| self.contexts.get(id));
+        let waiting = waiting.filter(|other| other.phase == Phase::Open).count();
+        if waiting >= self.config.limits.contexts_per_aor {
             return Err(Refused { code: 486, headers: Vec::new() });
         }
         // RFC 5393 §4.2: the same request for the same address while it is still in progress came round in a circle

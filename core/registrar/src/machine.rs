@@ -117,6 +117,8 @@ impl Registrar {
             &Sha256::new().chain_update(b"nonce").chain_update(config.secret.expose()).finalize(),
         );
         let mut transactions = TransactionConfig::server();
+        // Whoever is refused gets no 100 before it; whoever is let in gets it from us, at once.
+        transactions.trying = Some(Duration::from_millis(200));
         transactions.max_clients = limits.transactions;
         transactions.max_servers = limits.transactions;
         let mut machine = Registrar {

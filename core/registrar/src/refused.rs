@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use wakeline_sip_message::Name;
+use wakeline_flow::FlowInfo;
+use wakeline_sip_message::{Builder, Message, Name};
 
 /// A REGISTER, or another request, that is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,4 +32,28 @@ impl Refused {
         let seconds = wait.as_millis().div_ceil(1000).max(1);
         Refused { code: 503, headers: vec![(Name::RetryAfter, seconds.to_string())] }
     }
+
+    /// Over UDP, where the sender's address may be forged, an answer of more than one and a half requests would serve an
+    /// attacker (class S28). Of several challenges the last, which most phones know, is then enough; no request that a
+    /// phone really sends is as short as that.
+    pub(crate) fn in_measure(mut self, flow: &FlowInfo, request: &Message) -> Refused {
+        let challenge =
+            |(name, _): &(Name, String)| matches!(name, Name::WwwAuthenticate | Name::ProxyAuthenticate);
+        let too_large = |refused: &Refused| {
+            let headers = refused.headers.iter().map(|(name, value)| (name.clone(), value));
+            let response = Builder::response(request, refused.code, "").to_tag(TAG).headers(headers).build();
+            response.is_ok_and(|response| response.len() * 2 > request.len() * 3)
+        };
+        while !flow.transport.is_reliable()
+            && self.headers.iter().filter(|one| challenge(one)).count() > 1
+            && too_large(&self)
+            && let Some(first) = self.headers.iter().position(challenge)
+        {
+            self.headers.remove(first);
+        }
+        self
+    }
 }
+
+/// As long as a tag.
+const TAG: &str = "12345678";

@@ -42,6 +42,7 @@ impl Registrar {
         };
         if let Err(refused) = outcome {
             self.trace(now, None, Leg::RegisterRefused(refused.code));
+            let refused = refused.in_measure(&flow, request);
             self.answer_register(now, flow, request, copy, refused.code, &refused.headers);
         }
     }

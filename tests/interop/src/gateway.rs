@@ -8,7 +8,7 @@ use crate::place::{Folder, Process, free_port, wait_until};
 
 /// A running `wakeline gateway`.
 pub struct Gateway {
-    _process: Process,
+    process: Process,
     /// Its port for UDP and TCP.
     pub port: u16,
     /// Its port for TLS, where it has one, and the certificate that it shows there.
@@ -66,7 +66,23 @@ impl Gateway {
         command.args(["gateway", "--config"]).arg(file).env("WAKELINE_LOG", "debug");
         let process = Process::start(&command, folder, "gateway.log");
         wait_until("the gateway listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Gateway { _process: process, port, tls: None }
+        Gateway { process, port, tls: None }
+    }
+
+    /// Freezes it, or lets it go on.
+    pub fn freeze(&self, frozen: bool) {
+        let signal = if frozen { "STOP" } else { "CONT" };
+        let sent = Command::new("kill").args(["-s", signal, &self.process.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -s {signal}");
+    }
+
+    /// The memory that it holds now, in MiB.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib / 1024
     }
 
     /// The webphone parameters of an account here.

@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_exchanged_once_and_its_phone_may_ask_again_for_ten_minutes() {
+    fn s19_a_code_is_exchanged_once_and_its_phone_may_ask_again_for_ten_minutes() {
         let (mut grants, code) = offered();
         let issue = grants.exchange(NOW, &code, device("a")).unwrap();
         assert_eq!((issue.serial, issue.parameters["password"].expose()), (1, "first"));
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_lapses_and_is_forgotten() {
+    fn s19_a_code_lapses_and_is_forgotten() {
         let (mut grants, code) = offered();
         let late = after(NOW, Duration::from_secs(3600));
         assert_eq!(grants.exchange(late, &code, device("a")).unwrap_err(), Unknown);
