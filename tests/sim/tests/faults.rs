@@ -116,7 +116,8 @@ fn f2_nat_rebinds_then_an_incoming_call_rings() {
 
 #[test]
 fn f3_a_thousand_calls_through_loss_copies_and_disorder_are_set_up() {
-    let calls = if cfg!(debug_assertions) { 100 } else { 1000 };
+    // Of a hundred no single one could fail at this pass line, and by RFC timers one in three hundred does.
+    let calls = 1000_u64;
     let mut set_up = 0;
     for seed in 0..calls {
         let mut world = world(seed, 0);
