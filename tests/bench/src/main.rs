@@ -46,6 +46,9 @@ const ESPEAK: (&str, &str) = ("/usr/bin/espeak-ng", "espeak-ng");
 const SOX: (&str, &str) = ("/usr/bin/sox", "sox");
 const VALGRIND: (&str, &str) = ("/usr/bin/valgrind", "valgrind");
 
+/// The rooms of the gateway, in one word.
+const GATEWAY: [&str; 5] = ["load", "proxy", "held", "connections", "wake"];
+
 const ROOMS: &[Room] = &[
     Room {
         name: "trips",
@@ -158,11 +161,16 @@ fn read(arguments: impl IntoIterator<Item = String>) -> Result<Wish, String> {
                 let number = arguments.next().and_then(|text| text.parse().ok()).filter(|&pairs| pairs > 0);
                 pairs = Some(number.ok_or("--pairs wants a number above 0")?);
             }
+            "gateway" => rooms.extend(ROOMS.iter().filter(|room| GATEWAY.contains(&room.name))),
             name => {
                 let names: Vec<&str> = ROOMS.iter().map(|room| room.name).collect();
                 let room = ROOMS.iter().find(|room| room.name == name);
                 rooms.push(room.ok_or_else(|| {
-                    format!("there is no room '{name}'; rooms: {}\n{USAGE}", names.join(" "))
+                    let all = names.join(" ");
+                    format!(
+                        "there is no room '{name}'; rooms: {all}; `gateway` is {}\n{USAGE}",
+                        GATEWAY.join(" ")
+                    )
                 })?);
             }
         }
