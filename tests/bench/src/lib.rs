@@ -36,6 +36,7 @@ pub mod processes;
 pub mod proxy;
 pub mod registering;
 pub mod relay;
+pub mod restart;
 pub mod row;
 pub mod servers;
 pub mod size;

@@ -30,12 +30,21 @@ pub struct Load<'a> {
 impl Load<'_> {
     /// Users of this server, none of them registered yet.
     pub fn new(server: &Server, users: usize) -> Load<'_> {
+        Load::of((0..users).map(User::new).collect(), server)
+    }
+
+    /// The same with users who may know the server already.
+    pub fn of(users: Vec<User>, server: &Server) -> Load<'_> {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         socket.connect(("127.0.0.1", server.port)).expect("a way to the server");
         socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
         let port = socket.local_addr().expect("its address").port();
-        let users = (0..users).map(User::new).collect();
         Load { server, socket, port, entropy: Entropy::from_number(1), users }
+    }
+
+    /// Its users, with what they were handed out.
+    pub fn into_users(self) -> Vec<User> {
+        self.users
     }
 
     /// Has every user register once; the server's processor time for one of them, in microseconds. `forget` takes

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use wakeline_bench::row::{self, Row};
-use wakeline_bench::{audio, calls, held, idle, load, parse, proxy, registering, size, wake};
+use wakeline_bench::{audio, calls, held, idle, load, parse, proxy, registering, restart, size, wake};
 
 const USAGE: &str = "usage: cargo xtask bench [ROOM…] [--pairs N] [--quick] [--markdown]";
 
@@ -47,7 +47,7 @@ const SOX: (&str, &str) = ("/usr/bin/sox", "sox");
 const VALGRIND: (&str, &str) = ("/usr/bin/valgrind", "valgrind");
 
 /// The rooms of the gateway, in one word.
-const GATEWAY: [&str; 5] = ["load", "proxy", "held", "connections", "wake"];
+const GATEWAY: [&str; 6] = ["load", "proxy", "held", "connections", "wake", "restart"];
 
 const ROOMS: &[Room] = &[
     Room {
@@ -126,6 +126,13 @@ const ROOMS: &[Room] = &[
         metric: "CPU of a TLS wake",
         peers: &[KAMAILIO, KAMAILIO_TLS],
         measure: |scale| wake::wakes(scale.of(300, 100), scale.pairs),
+    },
+    Room {
+        name: "restart",
+        rows: "12",
+        metric: "restart with many bindings",
+        peers: &[],
+        measure: |scale| restart::rows(scale.of(100_000, 10_000), scale.of(3, 1)),
     },
     Room {
         name: "parse",

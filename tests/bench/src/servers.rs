@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use wakeline_interop::kamailio::{DOMAIN, PASSWORD};
 use wakeline_interop::phone::program;
@@ -22,7 +23,7 @@ pub enum Make {
 
 /// A running server.
 pub struct Server {
-    process: Process,
+    process: Option<Process>,
     /// Its UDP and TCP port.
     pub port: u16,
     /// Its TLS port.
@@ -34,7 +35,12 @@ pub struct Server {
 impl Server {
     /// Its processes.
     pub fn ids(&self) -> Vec<u32> {
-        processes::family(self.process.id())
+        self.process.as_ref().map(|process| processes::family(process.id())).unwrap_or_default()
+    }
+
+    /// Tells it to end, and waits for that.
+    pub fn end(&mut self) {
+        self.process = None;
     }
 
     /// Memory of all its processes, what they share counted once, in bytes.
@@ -78,9 +84,31 @@ pub fn token(user: &str) -> String {
 /// Starts a server that knows users u0 to u(`users` - 1).
 pub fn start(make: Make, folder: &Folder, users: usize, push: Option<&Push>) -> Server {
     match make {
-        Make::Ours => ours(folder, users, push),
+        Make::Ours => ours(folder, users, push, ""),
         Make::Kamailio => kamailio(folder),
     }
+}
+
+/// Starts our gateway with a store in the folder.
+pub fn with_store(folder: &Folder, users: usize, push: &Push) -> Server {
+    let store = format!("[store]\npath = \"{}\"\n", folder.path("gateway.db").display());
+    ours(folder, users, Some(push), &store)
+}
+
+/// Starts our gateway again as it was in this folder; it answers on its ports when this returns.
+pub fn again(folder: &Folder, former: Server) -> Server {
+    let Server { port, tls_port, certificate, .. } = former;
+    let process = Some(run(folder));
+    while TcpStream::connect(("127.0.0.1", tls_port)).is_err() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Server { process, port, tls_port, certificate }
+}
+
+fn run(folder: &Folder) -> Process {
+    let mut command = Command::new(program());
+    command.args(["gateway", "--config"]).arg(folder.path("gateway.toml"));
+    Process::start(&command, folder, "gateway.log")
 }
 
 fn certificate(folder: &Folder) -> (PathBuf, PathBuf) {
@@ -90,14 +118,14 @@ fn certificate(folder: &Folder) -> (PathBuf, PathBuf) {
     (certificate, folder.write("server.key", &signed.signing_key.serialize_pem()))
 }
 
-fn ours(folder: &Folder, users: usize, push: Option<&Push>) -> Server {
+fn ours(folder: &Folder, users: usize, push: Option<&Push>, more: &str) -> Server {
     let (port, tls_port) = (free_port(), free_port());
     let (certificate, key) = certificate(folder);
     let mut text = format!(
         "domains = [\"{DOMAIN}\", \"127.0.0.1\"]\n[listen]\nudp = [\"127.0.0.1:{port}\"]\ntcp = [\"127.0.0.1:{port}\"]\n\
          tls = [\"127.0.0.1:{tls_port}\"]\nws = []\nwss = []\n[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\
          [trust]\nnetworks = [\"127.0.0.1\"]\n[timers]\nproven = 1\nwake = 600\nring_total = 900\n\
-         [limits]\nwakes_per_minute = 65535\nwakes_per_hour = 65535\nrequests_per_aor = 1000\n",
+         [limits]\nrefusals = 0\nwakes_per_minute = 65535\nwakes_per_hour = 65535\nrequests_per_aor = 1000\n",
         certificate.display(),
         key.display()
     );
@@ -114,10 +142,9 @@ fn ours(folder: &Folder, users: usize, push: Option<&Push>) -> Server {
     for number in 0..users {
         text.push_str(&format!("[[account]]\nuser = \"u{number}\"\npassword = \"{PASSWORD}\"\n"));
     }
-    let configuration = folder.write("gateway.toml", &text);
-    let mut command = Command::new(program());
-    command.args(["gateway", "--config"]).arg(configuration);
-    let process = Process::start(&command, folder, "gateway.log");
+    text.push_str(more);
+    folder.write("gateway.toml", &text);
+    let process = Some(run(folder));
     wait_until("our gateway listens", || TcpStream::connect(("127.0.0.1", tls_port)).is_ok());
     Server { process, port, tls_port, certificate }
 }
@@ -205,5 +232,5 @@ request_route {{
     command.arg("-P").arg(folder.path("kamailio.pid")).current_dir(folder.as_path());
     let process = Process::start(&command, folder, "kamailio.log");
     wait_until("kamailio listens", || TcpStream::connect(("127.0.0.1", tls_port)).is_ok());
-    Server { process, port, tls_port, certificate }
+    Server { process: Some(process), port, tls_port, certificate }
 }
