@@ -42,12 +42,14 @@ impl Registrar {
         if let Err(refused) = outcome {
             self.trace(now, None, Leg::RequestRefused(refused.code));
             let refused = refused.in_measure(&flow, request);
-            self.answer(now, key, request, refused.code, &refused.headers);
-            // A stranger is refused once and forgotten (RFC 3261 §8.2.7): a refusal that is repeated for half a minute
-            // would be an amplifier for whoever forges addresses, and a table for whoever floods (S14, S28).
-            if !self.is_known(&flow) {
-                self.transactions.abandon(Key::Server(key));
+            if self.is_known(&flow) {
+                return self.answer(now, key, request, refused.code, &refused.headers);
             }
+            // A stranger is refused once and forgotten: a refusal that is repeated for half a minute would be an amplifier
+            // for whoever forges addresses, and a table for whoever floods (S14, S28). A copy of the request that comes
+            // later meets the same answer under the same tag (RFC 3261 §8.2.7).
+            let _ = self.transactions.answer_stateless(request, &flow, refused.code, &refused.headers);
+            self.transactions.abandon(Key::Server(key));
         }
     }
 
