@@ -2,6 +2,7 @@
 
 use wakeline_secret::Secret;
 
+use crate::check::is_ha1;
 use crate::host::HostPort;
 use crate::store::Settings;
 
@@ -141,11 +142,6 @@ impl Settings {
 /// The user in `user@domain`.
 fn user_part(name: &str) -> &str {
     name.split_once('@').map_or(name, |(user, _)| user)
-}
-
-/// 32 hex digits.
-pub(crate) fn is_ha1(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

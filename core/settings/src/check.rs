@@ -2,11 +2,9 @@
 
 use core::net::IpAddr;
 
-use crate::account::is_ha1;
 use crate::codec::unknown_codecs;
 use crate::diagnosis::{Finding, one_line};
 use crate::host::HostPort;
-use crate::network::is_websocket;
 use crate::params_list;
 
 /// What is to be said of the value of an honoured parameter; a [`Finding::BadValue`] keeps it from being used. Causes
@@ -69,6 +67,17 @@ pub(crate) fn check(name: &str, value: &str) -> Option<Finding> {
         }
         _ => None,
     }
+}
+
+/// 32 hex digits.
+pub(crate) fn is_ha1(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// An address of a WebSocket.
+pub(crate) fn is_websocket(address: &str) -> bool {
+    let scheme = |name: &str| address.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    (scheme("ws://") || scheme("wss://")) && address.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]

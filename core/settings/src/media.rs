@@ -1,6 +1,6 @@
 //! What audio is made of.
 
-use crate::codec::CodecPreference;
+use crate::codec_preference::CodecPreference;
 use crate::network::TransportChoice;
 use crate::store::Settings;
 

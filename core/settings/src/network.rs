@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
+use crate::check::is_websocket;
 use crate::params_list::{header_fields, parameters};
 use crate::store::Settings;
 
@@ -129,11 +130,6 @@ impl Settings {
         let millis = self.number(name).and_then(|millis| u64::try_from(millis).ok())?;
         (millis > 0).then(|| Duration::from_millis(millis))
     }
-}
-
-pub(crate) fn is_websocket(address: &str) -> bool {
-    let scheme = |name: &str| address.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-    (scheme("ws://") || scheme("wss://")) && address.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]

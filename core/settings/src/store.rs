@@ -99,7 +99,7 @@ impl Settings {
         {
             // B-047: a list of further parameters, as strong as itself. It cannot hold a list of its own.
             let list = list.clone();
-            for (name, value) in crate::reader::pairs(list.expose(), ';') {
+            for (name, value) in crate::pairs::pairs(list.expose(), ';') {
                 if parameter(name).is_none_or(|inner| inner.name != "extraoption") {
                     self.set(name, value, source);
                 }
