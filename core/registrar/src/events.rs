@@ -5,6 +5,7 @@
 //! `dialog` (RFC 4235) for every account of this gateway. Nobody else is told anything. A subscription lives here only: a
 //! restart ends it, and its phone subscribes anew when its refresh gets 481.
 
+mod call_news;
 mod calls;
 mod content;
 mod notify;

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::edge::next_hop;
 use crate::edge::sessions::Sessions;
 use crate::provision::Office;
+use crate::push::canary::canaries;
 use crate::push::dispatch::Senders;
 use crate::store::{Change, Keeper, Table, record};
 
@@ -58,7 +59,7 @@ impl Gateway {
         loaded.accounts.extend(config.accounts()?);
         let senders = Senders::new(&config.push)?;
         machine.push.vapid = senders.vapid();
-        let canaries = senders.canaries(&config.push)?;
+        let canaries = canaries(&senders, &config.push.canary)?;
         let certificates = Arc::new(certificates(&config, &mut own)?);
         let (grants, signer) = granted(&config, &mut store, &mut own)?;
         let seed = random()?;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use wakeline_clock::system;
-use wakeline_push::{Payload, PushParameters, PushTarget};
+use wakeline_push::{Payload, Provider, PushParameters, PushTarget};
 
 use super::dispatch::{Sender, Senders, target_for};
 use super::{Outcome, Purpose, Push, SetupError};
+use crate::config as settings;
 
 /// How long one canary push may take.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -49,6 +50,27 @@ impl Reports {
     pub(crate) fn all(&self) -> Vec<CanaryReport> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The canaries of the operator's file, and where they report.
+///
+/// # Errors
+/// The first one that cannot sing.
+pub(crate) fn canaries(
+    senders: &Senders,
+    settings: &[settings::Canary],
+) -> Result<(Vec<Canary>, Reports), SetupError> {
+    let reports = Reports::default();
+    let canaries = settings.iter().map(|canary| {
+        let provider = Provider::parse(&canary.provider);
+        let wrong = |_| SetupError::Canary {
+            provider: canary.provider.clone(),
+            why: "provider, param and token are needed",
+        };
+        let parameters = PushParameters::new(provider, &canary.param, canary.token.clone()).map_err(wrong)?;
+        Canary::new(senders, &parameters, Duration::from_secs(canary.every), &reports)
+    });
+    Ok((canaries.collect::<Result<_, _>>()?, reports))
 }
 
 impl Canary {
@@ -119,5 +141,17 @@ impl Canary {
             report.failed += 1;
             tracing::error!(provider, result = report.last, "canary push failed: calls will not ring");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_canary_without_param_and_token_is_named_with_its_cure() {
+        let canary = settings::Canary { provider: "fcm".to_owned(), ..settings::Canary::default() };
+        let error = canaries(&Senders::default(), &[canary]).unwrap_err().to_string();
+        assert!(error.contains("provider, param and token"), "{error}");
     }
 }

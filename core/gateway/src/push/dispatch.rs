@@ -10,7 +10,6 @@ use wakeline_clock::system;
 use wakeline_push::{Dialect, Payload, Provider, PushParameters, PushTarget, Service};
 use wakeline_registrar::{PushKey, PushPurpose, PushRequest, PushResult};
 
-use super::canary::{Canary, Reports};
 use super::{
     AllowedHosts, ApnsSender, ApnsSetup, FcmSender, FcmSetup, HookSender, HookSetup, Lookup, Outcome,
     Purpose, Push, ServiceAccount, SetupError, SigningKey, Trust, WebPushSender, WebPushSetup,
@@ -82,22 +81,6 @@ impl Senders {
     /// The VAPID public key that phones are told.
     pub(crate) fn vapid(&self) -> Option<String> {
         self.webpush.as_ref().map(WebPushSender::vapid_public)
-    }
-
-    /// The canaries of the operator's file, and where they report.
-    pub(crate) fn canaries(&self, settings: &settings::Push) -> Result<(Vec<Canary>, Reports), SetupError> {
-        let reports = Reports::default();
-        let canaries = settings.canary.iter().map(|canary| {
-            let provider = Provider::parse(&canary.provider);
-            let wrong = |_| SetupError::Canary {
-                provider: canary.provider.clone(),
-                why: "provider, param and token are needed",
-            };
-            let parameters =
-                PushParameters::new(provider, &canary.param, canary.token.clone()).map_err(wrong)?;
-            Canary::new(self, &parameters, Duration::from_secs(canary.every), &reports)
-        });
-        Ok((canaries.collect::<Result<_, _>>()?, reports))
     }
 
     /// Gets ready what a first push would have to wait for.
@@ -358,9 +341,5 @@ mod tests {
             let error = Senders::new(&settings).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
         }
-        let canary = settings::Canary { provider: "fcm".to_owned(), ..settings::Canary::default() };
-        let settings = settings::Push { canary: vec![canary], ..settings::Push::default() };
-        let error = Senders::default().canaries(&settings).unwrap_err().to_string();
-        assert!(error.contains("provider, param and token"), "{error}");
     }
 }

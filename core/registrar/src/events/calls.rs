@@ -9,9 +9,6 @@ use std::collections::BTreeMap;
 use wakeline_clock::Time;
 use wakeline_push::WakeId;
 
-use super::Package;
-use crate::context::{Context, Kind};
-use crate::machine::Registrar;
 use crate::number::AorId;
 
 /// A call that lasts longer is one whose end we have not seen.
@@ -105,30 +102,9 @@ impl Calls {
         }
         removed
     }
-}
 
-impl Registrar {
-    /// A call has come so far, for its caller's and its callee's watchers.
-    pub(crate) fn call_is(&mut self, now: Time, context: &Context, state: CallState) {
-        if self.events.by_state.is_empty() || !matches!(context.kind, Kind::Call | Kind::Outgoing) {
-            return;
-        }
-        let Some(mark) =
-            context.request.as_ref().map(|request| self.keyed.digest(request.call_id().as_bytes()))
-        else {
-            return;
-        };
-        let caller = context.caller_binding.and_then(|id| self.bindings.get(id)).map(|binding| binding.aor);
-        let both = [(caller, Direction::Initiator), (context.aor, Direction::Recipient)];
-        for (aor, direction) in both.into_iter().filter_map(|(aor, direction)| Some((aor?, direction))) {
-            if self.events.is_watched(aor, Package::Dialog) {
-                self.put_call(now, aor, mark, context.wake, direction, state);
-                self.changed(now, aor, Package::Dialog);
-            }
-        }
-    }
-
-    fn put_call(
+    /// A call of an address stands there now; a state that it has been beyond is passed over.
+    pub(super) fn put(
         &mut self,
         now: Time,
         aor: AorId,
@@ -138,37 +114,34 @@ impl Registrar {
         state: CallState,
     ) {
         if state == CallState::Terminated {
-            self.events.calls.remove(aor, mark);
+            self.remove(aor, mark);
             return;
         }
-        let old: Vec<u64> = self
-            .events
-            .calls
-            .of(aor)
-            .filter(|call| now.since(call.since) > LONGEST)
-            .map(|call| call.mark)
-            .collect();
+        let old: Vec<u64> =
+            self.of(aor).filter(|call| now.since(call.since) > LONGEST).map(|call| call.mark).collect();
         for mark in old {
-            self.events.calls.remove(aor, mark);
+            self.remove(aor, mark);
         }
-        let calls = self.events.calls.by_aor.entry(aor).or_default();
+        let calls = self.by_aor.entry(aor).or_default();
         if let Some(known) = calls.iter_mut().find(|call| call.mark == mark) {
             known.state = known.state.max(state);
         } else if calls.len() < MOST {
             calls.push(Call { name, mark, direction, state, since: now });
-            self.events.calls.by_mark.entry(mark).or_default().push(aor);
+            self.by_mark.entry(mark).or_default().push(aor);
         }
     }
 
-    /// A BYE passes.
-    pub(crate) fn call_ends(&mut self, now: Time, call_id: &str) {
-        if self.events.calls.by_mark.is_empty() {
-            return;
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_mark.is_empty()
+    }
+
+    /// The call is over; whose it was.
+    pub(super) fn end(&mut self, mark: u64) -> Vec<AorId> {
+        let aors = self.by_mark.get(&mark).cloned().unwrap_or_default();
+        for aor in &aors {
+            self.remove(*aor, mark);
         }
-        let mark = self.keyed.digest(call_id.as_bytes());
-        for aor in self.events.calls.by_mark.get(&mark).cloned().unwrap_or_default() {
-            self.events.calls.remove(aor, mark);
-            self.changed(now, aor, Package::Dialog);
-        }
+        aors
     }
 }
