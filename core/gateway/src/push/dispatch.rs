@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use wakeline_clock::system;
-use wakeline_push::{Dialect, Payload, Provider, PushParameters, PushTarget, Service};
+use wakeline_push::{Dialect, Payload, Provider, PushTarget, Service};
 use wakeline_registrar::{PushKey, PushPurpose, PushRequest, PushResult};
 
 use super::{
