@@ -280,6 +280,7 @@ fn result_of(outcome: &Outcome) -> PushResult {
 #[allow(clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use wakeline_push::PushParameters;
 
     fn targets(param: &str, prid: &str) -> Vec<PushTarget> {
         let uri = [("pn-provider", Some("apns")), ("pn-param", Some(param)), ("pn-prid", Some(prid))];
