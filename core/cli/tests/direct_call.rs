@@ -97,7 +97,9 @@ fn a_call_is_answered_talked_and_hung_up_then_declined_then_busy() {
     let answered = callee.called("answer", &json!({}));
     let text = String::from_utf8(answered.stdout).unwrap();
     assert_eq!(answered.status.code(), Some(0), "{text}");
-    for part in ["calling sip:mia@127.0.0.1", "ringing", "answered (", "quality: MOS", "ended: hangup"] {
+    for part in
+        ["calling sip:mia@127.0.0.1", "ringing", "answered", "opus, ", "quality: MOS", "ended: hangup"]
+    {
         assert!(text.contains(part), "{part}:\n{text}");
     }
     let ended = callee.wait(|line| line["event"] == "call-ended");
