@@ -110,6 +110,10 @@ impl Loudspeaker {
     }
 }
 
+#[cfg_attr(
+    all(target_os = "ios", not(test)),
+    expect(dead_code, reason = "there the shell tells: AVAudioSession")
+)]
 impl Alarm {
     /// Tells of a failure.
     pub(crate) fn tell(&mut self, failure: String) {

@@ -1,15 +1,17 @@
 //! Datagrams with the moment at which the system took them in.
+//!
+//! On iOS a datagram counts from when it is read: the bindings to its sockets (nix 0.31) do not compile there.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 /// A stamp older than this is not believed: the wall clock was set meanwhile.
-#[cfg(unix)]
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos"))]
 const OLDEST: Duration = Duration::from_millis(500);
 
 /// Asks for stamps. Where the system has none, a datagram counts from when it is read.
-#[cfg(unix)]
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos"))]
 pub(super) fn ask(socket: &UdpSocket) {
     use nix::sys::socket::{setsockopt, sockopt};
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -22,7 +24,7 @@ pub(super) fn ask(socket: &UdpSocket) {
 }
 
 /// Reads a datagram: its length, where it is from, and how long ago it came.
-#[cfg(unix)]
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos"))]
 pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Duration)> {
     use std::os::fd::AsRawFd as _;
 
@@ -52,20 +54,20 @@ pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usiz
 }
 
 /// Room for one stamp with its header.
-#[cfg(unix)]
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos"))]
 const CONTROL: usize = 64;
 
 /// Asks for nothing: there are no stamps here.
-#[cfg(not(unix))]
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
 pub(super) fn ask(_: &UdpSocket) {}
 
 /// Reads a datagram: its length, where it is from, and how long ago it came, as far as is known.
-#[cfg(not(unix))]
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
 pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Duration)> {
     socket.recv_from(buffer).map(|(length, source)| (length, source, Duration::ZERO))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(all(test, any(target_os = "linux", target_os = "android", target_os = "macos")))]
 mod tests {
     use super::*;
 
