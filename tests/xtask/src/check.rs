@@ -1,11 +1,12 @@
 //! `cargo xtask check`: everything that needs no test run.
 
 use crate::setup::{self, Purpose};
-use crate::{layers, shell, wasm};
+use crate::{layers, mobile, shell, wasm};
 
 const CARGO_DENY: &str = "0.20.2";
 
-/// Format, clippy, layers, the wasm build's imports, licences, documentation; stops at the first that fails.
+/// Format, clippy, layers, the wasm build's imports, licences, documentation, the types of the phones' builds; stops at the
+/// first that fails.
 pub(crate) fn run() -> Result<(), String> {
     setup::ensure(Purpose::Demo)?;
     step("format", || shell::run(shell::cargo(&["fmt", "--all", "--check"])))?;
@@ -27,7 +28,8 @@ pub(crate) fn run() -> Result<(), String> {
         shell::run(doc)
     })?;
     step("licences and sources", licences)?;
-    step("wasm imports", wasm::run)
+    step("wasm imports", wasm::run)?;
+    mobile::run()
 }
 
 /// Names the step, runs it, and says how long it took.
