@@ -11,6 +11,7 @@ use wakeline_sip_message::{Message, Name};
 use crate::guard::line;
 use crate::machine::Registrar;
 use crate::number::AorId;
+use crate::output::{Output, Persist};
 use crate::refused::Refused;
 
 /// In which role a proof is asked for (RFC 3261 §22.2, §22.3).
@@ -144,8 +145,24 @@ impl Registrar {
         }
     }
 
+    /// An address of record's name in the quota tables: among several nodes the same at each of them.
+    pub(crate) fn quota_name(&self, aor: AorId) -> u64 {
+        match self.accounts.get(aor) {
+            Some(entry) if self.cluster.is_on() => self.keyed.digest(entry.name().as_bytes()),
+            Some(_) | None => u64::from(aor.0),
+        }
+    }
+
+    /// Tells the other nodes, if there are any, what was taken of the allowances.
+    pub(crate) fn tell_spent(&mut self, aor: AorId, caller: Option<u64>) {
+        if self.cluster.is_on() {
+            let spent = Persist::WakeSpent { aor: self.quota_name(aor), caller, at: self.wall };
+            self.outputs.push_back(Output::Persist(Box::new(spent)));
+        }
+    }
+
     fn local(&self, account: AorId) -> Admitted {
-        Admitted { trusted: false, quota: u64::from(account.0) }
+        Admitted { trusted: false, quota: self.quota_name(account) }
     }
 
     fn registered_on(&self, flow: &FlowInfo, account: AorId) -> bool {

@@ -54,6 +54,17 @@ pub struct Config {
     pub server: String,
     /// The servers that some domains are passed on to.
     pub upstreams: Vec<Upstream>,
+    /// Who we are among the nodes of one gateway; `None`: there are no others.
+    pub node: Option<NodeName>,
+}
+
+/// A node's name, and the mark of this life of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeName {
+    /// Its name, the same after every start, and no other node's.
+    pub name: String,
+    /// Drawn anew at each start.
+    pub mark: String,
 }
 
 /// Our name on one transport.
@@ -379,6 +390,7 @@ impl Config {
             service_route: false,
             server: String::new(),
             upstreams: Vec::new(),
+            node: None,
         }
     }
 }

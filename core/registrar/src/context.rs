@@ -97,6 +97,8 @@ pub(crate) enum Course {
     Devices,
     /// Voicemail, since they did not.
     Voicemail,
+    /// One device, for another node: waking it, holding for it and remembering are that node's.
+    Handed,
 }
 
 /// What a device has said to the request that was sent to it.

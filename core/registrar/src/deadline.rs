@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use wakeline_clock::Time;
 
 use crate::events::Package;
-use crate::number::{AorId, BindingId, ContextId, HopId};
+use crate::number::{AorId, BindingId, ContextId, HopId, NodeId};
 
 /// What a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,6 +28,8 @@ pub(crate) enum Due {
     Quotas,
     /// A next hop that failed is to be asked for again.
     Hop(HopId),
+    /// A link to another node that failed is to be asked for again.
+    Link(NodeId),
     /// A registration of our own at an upstream is to be refreshed or tried again.
     Line(AorId),
     /// The oldest REGISTER on its way to an upstream has waited long enough for a first word.

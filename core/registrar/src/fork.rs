@@ -126,6 +126,7 @@ impl Registrar {
         match way.to {
             Destination::Nowhere(_) | Destination::Us => {}
             Destination::Party(_)
+            | Destination::Handed(_)
             | Destination::Device(_)
             | Destination::Aor(_)
             | Destination::Upstream(_) => {
@@ -142,12 +143,20 @@ impl Registrar {
                 context.branches.push(Branch::new(device, None));
                 self.start(now, context, &admitted, &[Liveness::Unproven(target)])
             }
+            Destination::Party(Party::Elsewhere(node, target)) => {
+                let gone = Refused::code(if kind == Kind::Bye { 481 } else { 503 });
+                let link = self.cluster.link(node).ok_or(gone)?;
+                let mut context = self.context(now, key, request, flow, &way, kind, &admitted, None);
+                context.branches.push(Branch::new(Device(target.0), None));
+                self.start(now, context, &admitted, &[Liveness::Unproven(link.id)])
+            }
+            Destination::Handed(id) => self.take_handed(now, key, request, flow, &way, kind, &admitted, id),
             Destination::Party(Party::Binding(id)) => {
                 // The party's registration is gone: the transaction fails, not the dialog (RFC 5057).
                 let binding =
                     self.bindings.get(id).ok_or(Refused::code(if kind == Kind::Bye { 481 } else { 503 }))?;
                 let (aor, device) = (binding.aor, binding.device());
-                let liveness = self.flows.liveness(now, binding.flow);
+                let liveness = self.liveness(now, binding);
                 let mut context = self.context(now, key, request, flow, &way, kind, &admitted, Some(aor));
                 context.branches.push(Branch::new(device, Some(id)));
                 self.start(now, context, &admitted, &[liveness])
@@ -191,8 +200,7 @@ impl Registrar {
             if only.is_some_and(|only| only != device) || binding.expires <= now {
                 continue;
             }
-            let candidate =
-                Candidate { device, binding: binding.id, liveness: self.flows.liveness(now, binding.flow) };
+            let candidate = Candidate { device, binding: binding.id, liveness: self.liveness(now, binding) };
             match found.iter_mut().find(|(_, known)| known.device == device) {
                 Some((_, known)) if alive(candidate.liveness) > alive(known.liveness) => *known = candidate,
                 Some(_) => {}
@@ -238,7 +246,8 @@ impl Registrar {
                 // An upstream that forks sends one copy to each device.
                 && other.branches.iter().any(|branch| candidates.iter().any(|one| one.device == branch.device))
         });
-        if circle {
+        // Another node has it: its caller came here too before it was answered there.
+        if circle || kind == Kind::Call && self.cluster.wakes.contains_key(&context.wake) {
             return Err(Refused::code(482));
         }
         // Row 15: this call was held when we went down, and the caller repeats its INVITE.
@@ -326,7 +335,10 @@ impl Registrar {
             // Asked before any push (class S24); both allowances count.
             allowed = self.mode == Mode::Serving
                 && self.wakes_per_caller.take(now, admitted.quota)
-                && self.wakes_per_aor.take(now, u64::from(aor.0));
+                && self.wakes_per_aor.take(now, self.quota_name(aor));
+            if allowed {
+                self.tell_spent(aor, Some(admitted.quota));
+            }
             if !allowed {
                 self.trace(now, Some(context.wake), Leg::OverQuota);
                 if !reachable {
@@ -423,7 +435,10 @@ impl Registrar {
     ) -> Result<Message, u16> {
         let Some(request) = context.request.as_ref() else { return Err(500) };
         if request.to_tag().is_some() {
-            let written = within_dialog(request, context.own_routes).map_err(|_| 500_u16)?;
+            let mut written = within_dialog(request, context.own_routes).map_err(|_| 500_u16)?;
+            if let Some(route) = self.handing(binding, info) {
+                written = written.edit().prepend(Name::Route, route).finish().map_err(|_| 500_u16)?;
+            }
             return match context.upstream {
                 Some(_) => self.for_upstream(context, &written).map_err(|_| 500),
                 None => Ok(written),
@@ -443,10 +458,15 @@ impl Registrar {
         } else {
             Vec::new()
         };
+        let route = self.handing(binding, info);
         let binding = binding.and_then(|id| self.bindings.get(id));
         let written = Written {
             uri: binding.map(Binding::uri),
-            path: binding.map_or("", Binding::path),
+            // Between two nodes the one Route value says all; the path begins where the device is connected.
+            path: match &route {
+                Some(route) => route,
+                None => binding.map_or("", Binding::path),
+            },
             record_routes: &record_routes,
             own_routes: context.own_routes,
             trusted: context.trusted,
@@ -470,7 +490,7 @@ impl Registrar {
         binding: BindingId,
     ) {
         let Some(found) = self.bindings.get(binding) else { return };
-        let Some(flow) = found.flow else { return };
+        let Some(flow) = found.flow.or_else(|| self.link_towards(binding)) else { return };
         let Some(info) = self.flows.get(flow).map(|flow| flow.info) else { return };
         let device = found.device();
         self.last_context += 1;

@@ -10,7 +10,7 @@ use wakeline_sip_message::Name;
 use crate::binding::{Client, Wakeable};
 use crate::config::LateForeignDevice;
 use crate::contact::Granted;
-use crate::context::{Branch, Context, Heard, Kind, Lost, Phase, Step, Waking};
+use crate::context::{Branch, Context, Course, Heard, Kind, Lost, Phase, Step, Waking};
 use crate::machine::{PushFor, Registrar};
 use crate::number::{AorId, BindingId, ContextId, Device};
 use crate::output::{Output, Persist, StoredWake};
@@ -52,6 +52,20 @@ impl Registrar {
     /// A device has registered and got its 200: what is held for it leaves, once, on its new flow.
     pub(crate) fn release(&mut self, now: Time, aor: AorId, device: Device, binding: BindingId) {
         let Some(flow) = self.bindings.get(binding).and_then(|binding| binding.flow) else { return };
+        self.release_on(now, aor, device, binding, flow);
+        self.deliver_anew(now, aor, device, binding);
+        self.notify_watcher(now, aor);
+    }
+
+    /// What is held for a device leaves on this flow: its own, or the link to the node that it is connected to.
+    pub(crate) fn release_on(
+        &mut self,
+        now: Time,
+        aor: AorId,
+        device: Device,
+        binding: BindingId,
+        flow: FlowId,
+    ) {
         if let Some(running) = self.by_aor.get(&aor).cloned() {
             for id in running {
                 let Some(mut context) = self.contexts.remove(&id) else { continue };
@@ -74,8 +88,6 @@ impl Registrar {
                 }
             }
         }
-        self.deliver_anew(now, aor, device, binding);
-        self.notify_watcher(now, aor);
     }
 
     fn arrived(
@@ -150,6 +162,11 @@ impl Registrar {
         }
         if !alive || context.kind == Kind::Late {
             context.branches[place].step = Step::Ended(context.kind.absent());
+            return;
+        }
+        if context.course == Course::Handed {
+            // RFC 5626 §5.3.1: the flow has failed; what is next is decided where the call is held.
+            context.branches[place].step = Step::Ended(430);
             return;
         }
         if context.upstream.is_some() {
@@ -267,7 +284,9 @@ impl Registrar {
             }
         }
         for wake in asked {
-            add(*wake, self.outcomes.state(aor, wake).unwrap_or(WakeState::Unknown));
+            let held_elsewhere = self.cluster.wakes.get(wake).is_some_and(|(whose, _)| *whose == aor);
+            let otherwise = if held_elsewhere { WakeState::Pending } else { WakeState::Unknown };
+            add(*wake, self.outcomes.state(aor, wake).unwrap_or(otherwise));
         }
         states
     }
@@ -289,8 +308,27 @@ impl Registrar {
     }
 
     pub(crate) fn persist_wake(&mut self, aor: Option<AorId>, wake: WakeId, state: WakeState) {
+        self.persist_ended(aor, wake, state, &[]);
+    }
+
+    /// The same with the devices that know it.
+    pub(crate) fn persist_ended(
+        &mut self,
+        aor: Option<AorId>,
+        wake: WakeId,
+        state: WakeState,
+        knowing: &[Device],
+    ) {
         let Some(entry) = aor.and_then(|aor| self.accounts.get(aor)) else { return };
-        let stored = StoredWake { wake, aor: entry.name().to_owned(), at: self.wall, state };
+        let known = if self.cluster.is_on() { knowing } else { &[] };
+        let stored = StoredWake {
+            wake,
+            aor: entry.name().to_owned(),
+            at: self.wall,
+            state,
+            node: self.cluster.name.clone(),
+            knowing: known.iter().map(|device| device.0).collect(),
+        };
         self.outputs.push_back(Output::Persist(Box::new(Persist::WakePut(stored))));
     }
 
@@ -359,7 +397,11 @@ impl Registrar {
             // The flow looked alive and is not: wake the device as well, if the allowance has one more.
             let allowed = match context.aor {
                 Some(aor) if self.can_push(context.kind, branch) => {
-                    self.wakes_per_aor.take(now, u64::from(aor.0))
+                    let allowed = self.wakes_per_aor.take(now, self.quota_name(aor));
+                    if allowed {
+                        self.tell_spent(aor, None);
+                    }
+                    allowed
                 }
                 Some(_) | None => false,
             };

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
+use sha2::{Digest as _, Sha256};
+
 /// A table keyed by [`Keyed`].
 pub(crate) type Table<K, V> = HashMap<K, V, Keyed>;
 
@@ -21,6 +23,16 @@ impl Keyed {
     /// A key drawn from the machine's entropy.
     pub(crate) fn draw(entropy: &mut wakeline_entropy::Entropy) -> Keyed {
         Keyed { first: entropy.u64(), second: entropy.u64() | 1 }
+    }
+
+    /// A key that every node with this secret has: what it digests is the same at all of them.
+    pub(crate) fn of(secret: &str) -> Keyed {
+        let digest = Sha256::new().chain_update(b"tables").chain_update(secret).finalize();
+        let word = |from: usize| {
+            let bytes = digest.iter().skip(from).take(8);
+            bytes.fold(0, |word: u64, byte| word << 8 | u64::from(*byte))
+        };
+        Keyed { first: word(0), second: word(8) | 1 }
     }
 
     /// An empty table under this key.

@@ -9,6 +9,7 @@ use wakeline_sip_message::{NameAddr, Params, Uri};
 
 use crate::account::{Account, Credential};
 use crate::binding::{Binding, BindingText, Client, Wakeable};
+use crate::cluster::Home;
 use crate::contact::{push_parameters, serves, wakeable_by};
 use crate::deadline::Due;
 use crate::machine::{PushFor, Registrar};
@@ -66,7 +67,11 @@ impl Registrar {
         let Some(binding) = self.bindings.get_mut(id) else { return };
         binding.armed = Time::NEVER;
         if binding.expires <= now {
-            self.remove_binding(now, id);
+            match self.cluster.homes.get(&id) {
+                // That node says so too, by its own clock.
+                Some(Home::Connected(_) | Home::Asleep(_)) => self.drop_binding(now, id),
+                Some(Home::Orphan) | None => self.remove_binding(now, id),
+            }
             return;
         }
         let due = self.bindings.get(id).map_or(Time::NEVER, |binding| self.binding_due(binding));
@@ -79,6 +84,12 @@ impl Registrar {
     fn refresh_by_push(&mut self, now: Time, id: BindingId) {
         let Some(binding) = self.bindings.get_mut(id) else { return };
         binding.refresh_pushes += 1;
+        match self.cluster.homes.get(&id) {
+            Some(Home::Connected(_) | Home::Asleep(_)) => return,
+            // Of those that are left one does it.
+            Some(Home::Orphan) if !self.cluster.leads() => return,
+            Some(Home::Orphan) | None => {}
+        }
         let left = binding.expires.since(now);
         // A phone with a living connection refreshes by itself.
         let asleep = binding.flow.is_none_or(|flow| self.flows.get(flow).is_none());
@@ -112,14 +123,34 @@ impl Registrar {
     }
 
     fn load_binding(&mut self, now: Time, stored: StoredBinding) {
-        let left = stored.expires.0.saturating_sub(self.wall.0);
-        let Some(aor) = self.aor_of_stored(&stored.aor) else { return };
-        let size = stored.contact.len() + stored.params.len() + stored.call_id.len() + stored.path.len();
-        if left == 0 || size > usize::from(u16::MAX) || Uri::parse(&stored.contact).is_err() {
+        if self.aor_of_stored(&stored.aor).is_none() {
+            return;
+        }
+        let Some(mut binding) = self.read_binding(now, &stored) else {
             self.outputs.push_back(crate::output::Output::Persist(Box::new(
                 crate::output::Persist::BindingRemoved(stored.id),
             )));
             return;
+        };
+        let elapsed = u64::from(stored.lifetime).saturating_sub(binding.expires.since(now).as_secs());
+        // What of the refresh schedule lies behind us is not caught up with in one burst after a restart.
+        binding.refresh_pushes = u8::from(elapsed * 2 > u64::from(stored.lifetime));
+        let (id, aor) = (binding.id, binding.aor);
+        self.note_home(&stored);
+        self.bindings.insert(binding);
+        if let Some(entry) = self.accounts.get_mut(aor) {
+            entry.bindings.push(id);
+        }
+        self.arm_binding(now, id, true);
+    }
+
+    /// A binding as it was stored; `None` when its account is unknown, it has lapsed, or it cannot be read.
+    pub(crate) fn read_binding(&mut self, now: Time, stored: &StoredBinding) -> Option<Binding> {
+        let left = stored.expires.0.saturating_sub(self.wall.0);
+        let aor = self.aor_of_stored(&stored.aor)?;
+        let size = stored.contact.len() + stored.params.len() + stored.call_id.len() + stored.path.len();
+        if left == 0 || size > usize::from(u16::MAX) || Uri::parse(&stored.contact).is_err() {
+            return None;
         }
         let text = BindingText {
             uri: &stored.contact,
@@ -151,15 +182,7 @@ impl Registrar {
         binding.stored = binding.expires;
         binding.registered = stored.registered;
         binding.client = if stored.reads_wake_state { Client::Ours } else { Client::Foreign };
-        let elapsed = u64::from(stored.lifetime).saturating_sub(left / 1000);
-        // What of the refresh schedule lies behind us is not caught up with in one burst after a restart.
-        binding.refresh_pushes = u8::from(elapsed * 2 > u64::from(stored.lifetime));
-        let id = binding.id;
-        self.bindings.insert(binding);
-        if let Some(entry) = self.accounts.get_mut(aor) {
-            entry.bindings.push(id);
-        }
-        self.arm_binding(now, id, true);
+        Some(binding)
     }
 
     /// The address of a stored binding. One of an upstream has no account here but by its bindings.
@@ -180,6 +203,9 @@ impl Registrar {
 
     /// Row 15: what was held when we went down has failed; how other wakes ended is still true for a while.
     fn load_wake(&mut self, now: Time, stored: StoredWake) {
+        if self.cluster.is_other(&stored.node) {
+            return self.load_wake_elsewhere(now, stored);
+        }
         let keep = u64::try_from(self.config.timers.memory.as_millis()).unwrap_or(u64::MAX);
         let aor = self.accounts.by_text(&stored.aor);
         let lost = stored.state == WakeState::Pending;

@@ -14,6 +14,7 @@ mod admit;
 mod answer;
 mod binding;
 mod bindings;
+mod cluster;
 mod config;
 mod contact;
 mod context;
@@ -47,9 +48,10 @@ mod view;
 mod waking;
 
 pub use account::{Account, Credential, UpstreamCredential};
+pub use cluster::NodeView;
 pub use config::{
-    Config, Divert, Expiry, LateForeignDevice, Limits, MailRules, MissedCalls, NextHop, PublicAddress,
-    PushServices, Timers, TrustedPeer, Upstream, Voicemail,
+    Config, Divert, Expiry, LateForeignDevice, Limits, MailRules, MissedCalls, NextHop, NodeName,
+    PublicAddress, PushServices, Timers, TrustedPeer, Upstream, Voicemail,
 };
 pub use machine::{BindingView, Registrar};
 pub use number::{BindingId, HopId, PushKey};

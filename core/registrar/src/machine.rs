@@ -14,6 +14,7 @@ use wakeline_sip_transaction::{ClientKey, Config as TransactionConfig, Event, Se
 
 use crate::account::{Account, Accounts};
 use crate::bindings::Bindings;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::context::{Context, Lost, Step};
 use crate::copies::Answers;
@@ -87,6 +88,7 @@ pub struct Registrar {
     pub(crate) events: Events,
     pub(crate) guard: Guard,
     pub(crate) upstreams: Upstreams,
+    pub(crate) cluster: Cluster,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) wall: WallTime,
     /// By address of record, what the 200s to its REGISTERs say of its settings.
@@ -110,7 +112,16 @@ impl Registrar {
     /// A machine with what the store held. `seed`: 32 bytes from the operating system, or from a scenario.
     pub fn new(config: Config, loaded: Loaded, seed: [u8; 32], now: Time, wall: WallTime) -> Registrar {
         let mut entropy = Entropy::from_seed(seed);
-        let keyed = Keyed::draw(&mut entropy);
+        let drawn = Keyed::draw(&mut entropy);
+        let secret = config.secret.expose();
+        let (keyed, seal, cluster) = match &config.node {
+            Some(node) => (
+                Keyed::of(secret),
+                Seal::of_node(secret, &node.name, &node.mark, &mut entropy),
+                Cluster::new(node.name.clone()),
+            ),
+            None => (drawn, Seal::new(secret, &mut entropy), Cluster::default()),
+        };
         let limits = &config.limits;
         let mut nonce_key = [0; 32];
         nonce_key.copy_from_slice(
@@ -123,7 +134,8 @@ impl Registrar {
         transactions.max_servers = limits.transactions;
         let mut machine = Registrar {
             mode: Mode::Serving,
-            seal: Seal::new(config.secret.expose(), &mut entropy),
+            seal,
+            cluster,
             authenticator: Authenticator::new(
                 config.realm.clone(),
                 &config.algorithms,
@@ -233,12 +245,16 @@ impl Registrar {
     pub fn handle_flow_closed(&mut self, now: Time, wall: WallTime, flow: FlowId) {
         self.wall = wall;
         self.hop_closed(now, flow);
+        self.link_closed(now, flow);
         let Some(closed) = self.flows.closed(flow) else { return };
         for id in closed.bindings {
             if let Some(binding) = self.bindings.get_mut(id)
                 && binding.flow == Some(flow)
             {
                 binding.flow = None;
+                if self.cluster.is_on() {
+                    self.persist_binding(now, id);
+                }
             }
         }
         self.transactions.handle_flow_failed(now, flow);
@@ -281,6 +297,7 @@ impl Registrar {
                 Due::Mail => self.on_mail_due(now),
                 Due::Quotas => self.sweep_quotas(now),
                 Due::Hop(id) => self.on_hop_due(now, id),
+                Due::Link(id) => self.on_link_due(id),
                 Due::Registering => self.on_registering_due(now),
                 Due::Line(aor) => self.line_due(now, aor),
             }

@@ -53,6 +53,10 @@ pub struct HopId(pub u16);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct UpstreamId(pub(crate) u16);
 
+/// The number of another node of the same gateway within this process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct NodeId(pub(crate) u16);
+
 /// A next hop's name within dialogs: it outlives restarts and changes of order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct HopName(pub(crate) u64);

@@ -36,6 +36,12 @@ pub(crate) enum By {
 }
 
 impl Ended {
+    /// Of a call that was not ours to the end.
+    pub(crate) fn bare(wake: WakeId, state: WakeState, by: By) -> Ended {
+        let (knowing, expected) = (SmallVec::new(), SmallVec::new());
+        Ended { wake, state, by, knowing, expected, invite: None }
+    }
+
     /// The same wake ended once more: a repeated INVITE after a restart, or another copy of one that an upstream forked.
     /// Who knows still knows, and an answer elsewhere is no cancelling.
     fn meet(&mut self, later: Ended) {

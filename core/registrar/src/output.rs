@@ -138,6 +138,15 @@ pub enum Persist {
     BindingRemoved(BindingId),
     /// A wake began or ended; replaces the earlier state of that wake.
     WakePut(StoredWake),
+    /// A wake was taken from two allowances; said only where there are other nodes, which then have it less too.
+    WakeSpent {
+        /// The digest of the address that was called.
+        aor: u64,
+        /// The digest of the caller's name, when it was its call.
+        caller: Option<u64>,
+        /// When.
+        at: WallTime,
+    },
     /// A wake's memory is over.
     WakeForgotten(WakeId),
     /// Insert or replace a piece of mail, by its name.
@@ -180,6 +189,12 @@ pub struct StoredBinding {
     pub woken_elsewhere: bool,
     /// Whether the device reads `X-Wake-State`.
     pub reads_wake_state: bool,
+    /// The node that it was last registered at; empty where there is but one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// Whether its device is connected to that node.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub connected: bool,
 }
 
 impl core::fmt::Debug for StoredBinding {
@@ -201,8 +216,14 @@ pub struct StoredWake {
     /// When it began or ended.
     #[serde(with = "millis")]
     pub at: WallTime,
-    /// How it stands. One that is stored as pending when the machine starts has failed.
+    /// How it stands. One that is stored as pending when the machine starts has failed, unless another node holds it.
     pub state: WakeState,
+    /// The node that holds or held it; empty where there is but one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// Digests, under the nodes' common key, of the devices that know how it ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub knowing: Vec<u64>,
 }
 
 /// A device as mail names it: the same in every process.

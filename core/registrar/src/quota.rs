@@ -70,6 +70,21 @@ impl Quota {
         granted
     }
 
+    /// One was taken at another node.
+    pub(crate) fn note(&mut self, now: Time, name: u64) {
+        if !self.uses.contains_key(&name) {
+            if self.uses.len() >= self.most {
+                return;
+            }
+            self.queue.push_back(name);
+        }
+        let used = self.uses.entry(name).or_default();
+        if used.len() >= usize::from(self.allowance.per_hour) {
+            used.pop_front();
+        }
+        used.push_back(now);
+    }
+
     /// What `name` has left, without taking any of it.
     pub(crate) fn left(&self, now: Time, name: u64) -> Left {
         let within = |span| {

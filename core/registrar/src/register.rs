@@ -199,7 +199,12 @@ impl Registrar {
                 (id, changed)
             }
             None => {
-                let id = wanted.drawn.unwrap_or_else(|| self.bindings.next_id());
+                let id = match wanted.drawn {
+                    Some(drawn) => drawn,
+                    // Two nodes cannot count together.
+                    None if self.cluster.is_on() => BindingId::drawn(self.entropy.u64()),
+                    None => self.bindings.next_id(),
+                };
                 self.bindings.insert(Binding::new(id, aor, text));
                 if let Some(entry) = self.accounts.get_mut(aor) {
                     entry.bindings.push(id);
@@ -210,7 +215,11 @@ impl Registrar {
         self.release_token_of_others(now, aor, id, &wanted);
         self.bindings.set_token(id, wanted.token);
         let reads = self.reads_wake_state(request);
-        let wall = self.wall;
+        let wall = self.after(self.bindings.get(id)?.registered);
+        let clustered = self.cluster.is_on();
+        if clustered {
+            self.cluster.homes.remove(&id);
+        }
         let binding = self.bindings.get_mut(id)?;
         let old_flow = binding.flow.replace(flow.id);
         binding.cseq = cseq;
@@ -229,7 +238,8 @@ impl Registrar {
         // The store may be behind by an eighth of the lifetime.
         let behind =
             binding.expires.since(binding.stored) > Duration::from_secs(u64::from(wanted.lifetime / 8));
-        if changed || behind {
+        // The other nodes look after a binding by what is stored, and so does whoever comes to know where its device is.
+        if changed || behind || clustered {
             binding.stored = binding.expires;
             self.persist_binding(now, id);
         }
@@ -279,7 +289,16 @@ impl Registrar {
 
     /// Takes a binding away: it lapsed, it was unregistered, or its account is gone. What is held for it ends (row 26).
     pub(crate) fn remove_binding(&mut self, now: Time, id: BindingId) {
+        if self.bindings.get(id).is_some() {
+            self.outputs.push_back(Output::Persist(Box::new(Persist::BindingRemoved(id))));
+            self.drop_binding(now, id);
+        }
+    }
+
+    /// The same, when another node has stored it.
+    pub(crate) fn drop_binding(&mut self, now: Time, id: BindingId) {
         let Some(mut binding) = self.bindings.remove(id) else { return };
+        self.cluster.homes.remove(&id);
         let aor = binding.aor;
         if let Some(entry) = self.accounts.get_mut(aor) {
             entry.bindings.retain(|bound| *bound != id);
@@ -288,7 +307,6 @@ impl Registrar {
             self.flows.detach(flow, id);
         }
         self.deadlines.rearm(&mut binding.armed, Time::NEVER, Due::Binding(id));
-        self.outputs.push_back(Output::Persist(Box::new(Persist::BindingRemoved(id))));
         self.binding_gone(now, aor, binding.device(), id);
         self.changed(now, aor, Package::Reg);
         self.changed(now, aor, Package::Presence);
@@ -315,6 +333,8 @@ impl Registrar {
             token_dead: binding.wakeable == Wakeable::TokenDead,
             woken_elsewhere: binding.wakeable == Wakeable::Elsewhere,
             reads_wake_state: binding.client == Client::Ours,
+            node: self.cluster.name.clone(),
+            connected: self.cluster.is_on() && binding.flow.is_some(),
         };
         self.outputs.push_back(Output::Persist(Box::new(Persist::BindingPut(stored))));
     }

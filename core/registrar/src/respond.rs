@@ -49,8 +49,17 @@ impl Registrar {
         response: &Message,
     ) {
         let Some(branch) = context.branches.get_mut(place) else { return };
-        let heard_now = if status == 100 { Heard::Trying } else { Heard::Ringing };
         let mut rings = false;
+        let heard_now = match branch.step {
+            // The 100 of another node says nothing of the device.
+            Step::Sent { flow, .. } if status == 100 && self.cluster.at_end_of(flow).is_some() => {
+                Heard::Nothing
+            }
+            Step::Sent { .. } | Step::Held { .. } | Step::Expired | Step::Ended(_) if status == 100 => {
+                Heard::Trying
+            }
+            Step::Sent { .. } | Step::Held { .. } | Step::Expired | Step::Ended(_) => Heard::Ringing,
+        };
         if let Step::Sent { client, heard, .. } = &mut branch.step
             && *client == key
         {
@@ -276,6 +285,8 @@ impl Registrar {
             Course::Devices => {}
             // It was missed when it went there.
             Course::Voicemail => return,
+            // That is the other node's.
+            Course::Handed => return,
         }
         self.note_missed(now, context, state);
         let mut known: SmallVec<[Device; 2]> = SmallVec::from_slice(knowing);
@@ -299,11 +310,12 @@ impl Registrar {
             return;
         }
         let invite = if expected.is_empty() { None } else { context.request.clone() };
+        let knowing = known.clone();
         let ended = Ended { wake: context.wake, state, by: By::Itself, knowing: known, expected, invite };
         if let Some(forgotten) = self.outcomes.remember(now, aor, ended) {
             self.forget_stored(forgotten);
         }
-        self.persist_wake(Some(aor), context.wake, state);
+        self.persist_ended(Some(aor), context.wake, state, &knowing);
         self.arm_outcomes();
     }
 

@@ -3,11 +3,11 @@
 
 use wakeline_clock::Time;
 use wakeline_flow::{FlowId, FlowInfo, Transport};
-use wakeline_sip_message::{Host, Message, NameAddr, Uri};
+use wakeline_sip_message::{Host, Message, Name, NameAddr, Uri};
 use wakeline_sip_transaction::SentBy;
 
 use crate::machine::Registrar;
-use crate::number::{AorId, BindingId, HopName, UpstreamId};
+use crate::number::{AorId, BindingId, HopName, NodeId, UpstreamId};
 use crate::seal::Purpose;
 
 /// One end of a dialog that was recorded.
@@ -17,6 +17,8 @@ pub(crate) enum Party {
     Binding(BindingId),
     /// A flow of this process: a trunk, or a caller without binding.
     Flow(FlowId),
+    /// A flow of another node.
+    Elsewhere(NodeId, FlowId),
     /// A next hop of an upstream, and how far the CSeq there is ahead of the other end's.
     Upstream(HopName, u8),
 }
@@ -32,7 +34,7 @@ impl Party {
     pub(crate) fn ahead_by(self, ahead: u8) -> Party {
         match self {
             Party::Upstream(name, _) => Party::Upstream(name, ahead),
-            Party::Binding(_) | Party::Flow(_) => self,
+            Party::Binding(_) | Party::Flow(_) | Party::Elsewhere(..) => self,
         }
     }
 }
@@ -42,6 +44,8 @@ impl Party {
 pub(crate) enum Destination {
     /// Along a dialog.
     Party(Party),
+    /// To one device that is connected here, for another node.
+    Handed(BindingId),
     /// To one device (GRUU).
     Device(BindingId),
     /// To every device of an address of record.
@@ -93,12 +97,17 @@ impl Registrar {
             .map(|id| Party::Binding(BindingId(id)))
             .or_else(|| self.seal.open(Purpose::FlowRoute, name).map(|id| Party::Flow(FlowId(id))))
             .or_else(|| self.seal.open(Purpose::UpstreamRoute, name).map(Party::of_upstream))
+            .or_else(|| {
+                let (node, flow) = self.seal.open_elsewhere(name)?;
+                Some(Party::Elsewhere(self.cluster.find(node)?, FlowId(flow)))
+            })
     }
 
     /// Whether a party is the one at the end of this flow.
     fn is_party_on(&self, party: Party, flow: &FlowInfo) -> bool {
         match party {
             Party::Flow(id) => id == flow.id,
+            Party::Elsewhere(..) => false,
             Party::Upstream(name, _) => self.upstreams.hop_of(flow) == Some(name),
             Party::Binding(id) => {
                 self.bindings.get(id).is_some_and(|binding| binding.flow == Some(flow.id))
@@ -112,22 +121,27 @@ impl Registrar {
         let mut own_routes = 0u8;
         let mut parties: [Option<Party>; 2] = [None, None];
         let mut foreign = false;
+        let mut handed = None;
+        let mut last = 0u8;
         for route in request.routes() {
             let Ok(route) = route else { return Way::nowhere(400) };
-            let party = self.party(&route);
             let uri = route.uri();
+            let named = uri.user().and_then(|name| self.seal.open(Purpose::Handed, name));
+            let party = if named.is_some() { None } else { self.party(&route) };
             // An upstream may live on our own machine: then its port tells it from us. What it has left of its own name in
             // a request that it sends us is as good as gone.
             let ours = match self.upstreams.of_address(&uri) {
                 Some(upstream) => self.upstreams.sender(flow) == Some(upstream),
                 None => self.is_us_on(flow, uri.host(), uri.host_text()),
             };
-            if party.is_none() && !ours || own_routes == u8::MAX {
+            if named.is_none() && party.is_none() && !ours || own_routes == u8::MAX {
                 foreign = true;
                 break;
             }
             own_routes += 1;
+            handed = handed.or(named.map(BindingId));
             if let Some(party) = party {
+                last = own_routes - 1;
                 match parties {
                     [None, _] => parties[0] = Some(party),
                     [Some(_), _] => parties[1] = Some(party),
@@ -135,7 +149,15 @@ impl Registrar {
             }
         }
         let way = |to, vouched| Way { to, own_routes, vouched };
+        if let Some(id) = handed {
+            return way(Destination::Handed(id), true);
+        }
         match parties {
+            // The value that names the other node's flow is that node's to take off.
+            [Some(_), Some(Party::Elsewhere(node, id))] | [Some(Party::Elsewhere(node, id)), None] => {
+                let to = Destination::Party(Party::Elsewhere(node, id));
+                return Way { to, own_routes: last, vouched: true };
+            }
             // Both ends were recorded: the sender's stands on top (RFC 5658).
             [Some(_), Some(target)] => return way(Destination::Party(target), true),
             [Some(only), None] if !self.is_party_on(only, flow) => {
@@ -212,7 +234,9 @@ impl Registrar {
     pub(crate) fn record_route(&mut self, party: Party, flow: &FlowInfo, sips: bool) -> String {
         let token = match party {
             Party::Binding(id) => self.seal.seal(Purpose::BindingRoute, id.0, &mut self.entropy),
-            Party::Flow(id) => self.seal.seal(Purpose::FlowRoute, id.0, &mut self.entropy),
+            Party::Flow(id) | Party::Elsewhere(_, id) => {
+                self.seal.seal(Purpose::FlowRoute, id.0, &mut self.entropy)
+            }
             Party::Upstream(name, ahead) => {
                 let number = name.0 | u64::from(ahead) << 56;
                 self.seal.seal(Purpose::UpstreamRoute, number, &mut self.entropy)
@@ -243,13 +267,23 @@ impl Registrar {
 
     /// An ACK to a 2xx: it follows the dialog's routes and is nobody's transaction (RFC 3261 §16.11).
     pub(crate) fn on_ack(&mut self, now: Time, flow: &FlowInfo, ack: &Message) {
-        let Way { to: Destination::Party(party), own_routes, vouched: true } = self.way(flow, ack) else {
-            return;
+        let (party, own_routes) = match self.way(flow, ack) {
+            Way { to: Destination::Party(party), own_routes, vouched: true } => (party, own_routes),
+            // For another node: down the connection that is here, nowhere else.
+            Way { to: Destination::Handed(id), own_routes, vouched: true } => match self.bindings.get(id) {
+                Some(binding) if binding.flow.is_some() => (Party::Binding(id), own_routes),
+                Some(_) | None => return,
+            },
+            Way { .. } => return,
         };
         let id = match party {
             Party::Flow(id) => Some(id),
+            Party::Elsewhere(node, _) => self.cluster.link(node).map(|info| info.id),
             Party::Upstream(name, _) => self.upstreams.open_by_name(name).1.map(|info| info.id),
-            Party::Binding(id) => self.bindings.get(id).and_then(|binding| binding.flow),
+            Party::Binding(id) => {
+                let here = self.bindings.get(id).and_then(|binding| binding.flow);
+                here.filter(|flow| self.flows.get(*flow).is_some()).or_else(|| self.link_towards(id))
+            }
         };
         let Some(info) = id.and_then(|id| self.flows.get(id)).map(|flow| flow.info) else { return };
         if ack.max_forwards().ok().flatten() == Some(0) {
@@ -260,7 +294,11 @@ impl Registrar {
             Party::Upstream(_, ahead @ 1..) => {
                 forwarded.and_then(|ack| crate::forward::ahead_by(&ack, ahead))
             }
-            Party::Upstream(_, 0) | Party::Flow(_) | Party::Binding(_) => forwarded,
+            Party::Binding(id) => match self.handing(Some(id), &info) {
+                Some(route) => forwarded.and_then(|ack| ack.edit().prepend(Name::Route, route).finish()),
+                None => forwarded,
+            },
+            Party::Upstream(_, 0) | Party::Flow(_) | Party::Elsewhere(..) => forwarded,
         };
         let Ok(forwarded) = forwarded else { return };
         let sent_by = self.sent_by(&info);

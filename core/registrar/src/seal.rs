@@ -30,6 +30,8 @@ pub(crate) enum Purpose {
     UpstreamLine,
     /// A Record-Route end that is an upstream's next hop: it may be connected to anew while the dialog lives.
     UpstreamRoute,
+    /// A binding whose device is connected to the node that the request is handed to; only nodes see it.
+    Handed,
 }
 
 impl Purpose {
@@ -42,6 +44,7 @@ impl Purpose {
             Purpose::UpstreamContact => b'u',
             Purpose::UpstreamLine => b'l',
             Purpose::UpstreamRoute => b'r',
+            Purpose::Handed => b'h',
         }
     }
 }
@@ -53,6 +56,8 @@ const SEALED: usize = NONCE + 8 + 8;
 pub(crate) struct Seal {
     lasting: [u8; 32],
     process: [u8; 32],
+    /// The process keys of the other nodes that live, by name.
+    others: Vec<(String, [u8; 32])>,
 }
 
 impl Seal {
@@ -62,7 +67,26 @@ impl Seal {
         lasting.copy_from_slice(&Sha256::digest(secret.as_bytes()));
         let mut process = [0; 32];
         entropy.fill(&mut process);
-        Seal { lasting, process }
+        Seal { lasting, process, others: Vec::new() }
+    }
+
+    /// For one of several nodes: its process key is one that the others can make, from the common secret and the mark of
+    /// this life.
+    pub(crate) fn of_node(secret: &str, name: &str, mark: &str, entropy: &mut Entropy) -> Seal {
+        Seal { process: process_key(secret, name, mark), ..Seal::new(secret, entropy) }
+    }
+
+    /// The other nodes that live, by name and mark.
+    pub(crate) fn know<'a>(&mut self, secret: &str, nodes: impl Iterator<Item = (&'a str, &'a str)>) {
+        self.others = nodes.map(|(name, mark)| (name.to_owned(), process_key(secret, name, mark))).collect();
+    }
+
+    /// The flow of another node that a name stands for, and whose it is.
+    pub(crate) fn open_elsewhere(&self, name: &str) -> Option<(&str, u64)> {
+        self.others.iter().find_map(|(node, key)| {
+            let flow = Seal::open_under(key, Purpose::FlowRoute, name)?;
+            Some((node.as_str(), flow))
+        })
     }
 
     /// A fresh name for `number`: 30 characters of the base64url alphabet, valid in a URI's user part and parameters.
@@ -92,40 +116,63 @@ impl Seal {
 
     /// The number in a name of ours; `None` for every forgery and every name with another purpose.
     pub(crate) fn open(&self, purpose: Purpose, name: &str) -> Option<u64> {
+        Seal::open_under(self.key(purpose), purpose, name)
+    }
+
+    fn open_under(key: &[u8; 32], purpose: Purpose, name: &str) -> Option<u64> {
         let mut bytes = [0; SEALED];
         if URL_SAFE_NO_PAD.decode_slice(name, &mut bytes) != Ok(SEALED) {
             return None;
         }
         let mut word = [0; 8];
         word.copy_from_slice(&bytes[NONCE..NONCE + 8]);
-        let number = u64::from_be_bytes(word) ^ self.word(purpose, &bytes[..NONCE], None);
+        let number = u64::from_be_bytes(word) ^ word_of(key, purpose, &bytes[..NONCE], None);
         word.copy_from_slice(&bytes[NONCE + 8..]);
-        let difference = u64::from_be_bytes(word) ^ self.word(purpose, &bytes[..NONCE], Some(number));
+        let difference = u64::from_be_bytes(word) ^ word_of(key, purpose, &bytes[..NONCE], Some(number));
         // One comparison of the whole word: its time does not tell how many bytes were right.
         (difference == 0).then_some(number)
     }
 
     fn word(&self, purpose: Purpose, nonce: &[u8], number: Option<u64>) -> u64 {
-        let key = match purpose {
+        word_of(self.key(purpose), purpose, nonce, number)
+    }
+
+    const fn key(&self, purpose: Purpose) -> &[u8; 32] {
+        match purpose {
             Purpose::Purr
             | Purpose::TemporaryGruu
             | Purpose::BindingRoute
             | Purpose::UpstreamContact
             | Purpose::UpstreamLine
-            | Purpose::UpstreamRoute => &self.lasting,
+            | Purpose::UpstreamRoute
+            | Purpose::Handed => &self.lasting,
             Purpose::FlowRoute => &self.process,
-        };
-        let mut block = [0; 48];
-        block[..32].copy_from_slice(key);
-        block[32] = purpose.byte();
-        block[33] = u8::from(number.is_some());
-        block[34..34 + NONCE].copy_from_slice(nonce);
-        block[40..].copy_from_slice(&number.unwrap_or(0).to_be_bytes());
-        let digest = Sha256::digest(block);
-        let mut word = [0; 8];
-        word.copy_from_slice(&digest[..8]);
-        u64::from_be_bytes(word)
+        }
     }
+}
+
+fn process_key(secret: &str, name: &str, mark: &str) -> [u8; 32] {
+    let parts = [secret.as_bytes(), b"node", name.as_bytes(), mark.as_bytes()];
+    // Each behind its length: no two nodes can come to the same text.
+    let hash = parts.iter().fold(Sha256::new(), |hash, part| {
+        hash.chain_update((part.len() as u64).to_be_bytes()).chain_update(part)
+    });
+    let mut key = [0; 32];
+    key.copy_from_slice(&hash.finalize());
+    key
+}
+
+fn word_of(key: &[u8; 32], purpose: Purpose, nonce: &[u8], number: Option<u64>) -> u64 {
+    let mut block = [0; 48];
+    block[..32].copy_from_slice(key);
+    block[32] = purpose.byte();
+    block[33] = u8::from(number.is_some());
+    block[34..34 + NONCE].copy_from_slice(nonce);
+    block[40..].copy_from_slice(&number.unwrap_or(0).to_be_bytes());
+    let digest = Sha256::digest(block);
+    let mut word = [0; 8];
+    word.copy_from_slice(&digest[..8]);
+    u64::from_be_bytes(word)
 }
 
 #[cfg(test)]

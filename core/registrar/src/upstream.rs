@@ -14,6 +14,7 @@ use core::time::Duration;
 use wakeline_clock::Time;
 use wakeline_flow::{FlowId, FlowInfo};
 
+use crate::cluster::Cluster;
 use crate::deadline::Due;
 use crate::machine::Registrar;
 use crate::number::HopId;
@@ -45,6 +46,9 @@ impl Registrar {
     /// The connection that [`Output::OpenFlow`] asked for is there. `flow.local` is the address under which the upstream
     /// reaches us: over streams our listening port, not the connection's own.
     pub fn handle_hop_opened(&mut self, now: Time, id: HopId, flow: FlowInfo) {
+        if let Some(node) = Cluster::of_hop(id) {
+            return self.link_opened(now, node, flow);
+        }
         if !self.flows.heard(now, flow) {
             return self.hop_down(now, usize::from(id.0));
         }
@@ -59,6 +63,9 @@ impl Registrar {
 
     /// It cannot be opened: no such name, no answer, a certificate that is not to be trusted. It is asked for again.
     pub fn handle_hop_failed(&mut self, now: Time, id: HopId) {
+        if let Some(node) = Cluster::of_hop(id) {
+            return self.link_down(now, node);
+        }
         self.hop_down(now, usize::from(id.0));
     }
 

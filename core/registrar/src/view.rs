@@ -44,7 +44,7 @@ impl Registrar {
             number: id.0,
             name: name.to_owned(),
             bindings: self.bindings_of(now, user, domain),
-            wakes_left: self.wakes_per_aor.left(now, u64::from(id.0)),
+            wakes_left: self.wakes_per_aor.left(now, self.quota_name(id)),
             mail: self.mails.of(id).count(),
         }
     }

@@ -399,6 +399,8 @@ fn restart_keeps_bindings_and_marks_held_wakes_failed() {
     assert_eq!(bindings.len(), 1);
     let wake = WakeId::of("call-1", "caller");
     let wakes = vec![StoredWake {
+        node: String::new(),
+        knowing: Vec::new(),
         wake,
         aor: "mia@voice.example.org".into(),
         at: WallTime(1_789_000_000_000 - 5_000),

@@ -65,6 +65,7 @@ impl Gateway {
             Persist::BindingPut(binding) => drop(self.bindings.insert(binding.id, binding)),
             Persist::BindingRemoved(id) => drop(self.bindings.remove(&id)),
             Persist::WakePut(wake) => drop(self.wakes.insert(wake.wake, wake)),
+            Persist::WakeSpent { .. } => {}
             Persist::WakeForgotten(wake) => drop(self.wakes.remove(&wake)),
             Persist::MailPut(mail) => drop(self.mail.insert(mail.name.clone(), mail)),
             Persist::MailRemoved(name) => drop(self.mail.remove(&name)),

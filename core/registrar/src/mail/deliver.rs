@@ -178,10 +178,13 @@ impl Registrar {
             // The same push is still good.
             now.since(*at) < self.config.timers.wake
         });
-        if !quiet || again {
+        // Where it is connected it gets its mail at once.
+        if !quiet || again || self.cluster.home(binding).is_some() {
             return;
         }
-        if !self.mail_per_caller.take(now, context.quota) || !self.mail_per_aor.take(now, u64::from(aor.0)) {
+        if !self.mail_per_caller.take(now, context.quota)
+            || !self.mail_per_aor.take(now, self.quota_name(aor))
+        {
             self.trace(now, Some(context.wake), Leg::OverQuota);
             return;
         }

@@ -76,7 +76,7 @@ impl Registrar {
         if self.line_of(aor).is_some() {
             return self.admit(now, flow, request);
         }
-        Ok(Admitted { trusted: false, quota: u64::from(aor.0) })
+        Ok(Admitted { trusted: false, quota: self.quota_name(aor) })
     }
 
     /// Sends a request of a phone to its upstream: to the next hop that its dialog goes through, else to the first that is
