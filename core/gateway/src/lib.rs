@@ -11,6 +11,7 @@
 
 mod addresses;
 mod admin;
+mod cluster;
 pub mod config;
 pub mod doctor;
 mod edge;

@@ -12,6 +12,10 @@ pub struct Stats {
     pub up_ms: u64,
     /// The machine's tables.
     pub gauges: Gauges,
+    /// Other nodes of this gateway that live.
+    pub nodes: usize,
+    /// Those of them that calls can be handed to now.
+    pub linked_nodes: usize,
     /// Open streams (TCP, TLS, WebSocket).
     pub streams: usize,
     /// Those of them that have not registered.

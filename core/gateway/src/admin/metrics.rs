@@ -35,6 +35,8 @@ pub(crate) fn text(stats: &Stats) -> String {
         ("upstream_accounts", "Accounts that the gateway registers at upstreams itself.", gauges.lines),
         ("next_hops", "Next hops of upstreams.", gauges.hops),
         ("next_hops_up", "Next hops of upstreams that can be sent to.", gauges.hops_up),
+        ("nodes", "Other nodes of this gateway that live.", stats.nodes),
+        ("linked_nodes", "Other nodes that calls can be handed to.", stats.linked_nodes),
         ("store_waiting", "Changes that wait for the store.", stats.store_waiting),
         ("store_troubled", "1 when the store takes nothing.", usize::from(stats.store_trouble.is_some())),
     ] {

@@ -4,6 +4,7 @@
 
 mod account;
 mod admin;
+mod cluster;
 mod fault;
 mod limits;
 mod listen;
@@ -26,6 +27,7 @@ use wakeline_sip_auth::Algorithm;
 
 pub use self::account::{Account, VaultFile};
 pub use self::admin::Admin;
+pub use self::cluster::Cluster;
 pub use self::fault::ConfigError;
 pub use self::limits::Limits;
 pub use self::listen::{Listen, Public};
@@ -63,6 +65,8 @@ pub struct Config {
     pub tls: Tls,
     /// What outlives the process.
     pub store: Store,
+    /// This node among others.
+    pub cluster: Cluster,
     /// Who may call without a password.
     pub trust: Trust,
     /// Who may register.
@@ -100,6 +104,7 @@ impl Default for Config {
             public: Public::default(),
             tls: Tls::default(),
             store: Store::default(),
+            cluster: Cluster::default(),
             trust: Trust::default(),
             account: Vec::new(),
             upstream: Vec::new(),
@@ -201,6 +206,7 @@ impl Config {
         self.admin.checked()?;
         self.tls.checked()?;
         self.store.check()?;
+        self.cluster.check(&self.store, !self.listen.tcp.is_empty())?;
         self.provision.check(self.store.is_on())
     }
 }

@@ -41,6 +41,24 @@ impl Sessions {
         Sessions { inner: Mutex::new(inner), keeper, most }
     }
 
+    /// Another node has made a session: it may be resumed here too.
+    pub(crate) fn put_elsewhere(&self, row: Row) {
+        let mut inner = self.locked();
+        while inner.order.len() >= self.most {
+            // That node forgets it in the store; here it only makes room.
+            let Some(oldest) = inner.order.pop_front() else { return };
+            inner.by_name.remove(&oldest);
+        }
+        if inner.by_name.insert(row.key.clone(), row.value).is_none() {
+            inner.order.push_back(row.key);
+        }
+    }
+
+    /// Another node has resumed a session: it is used up.
+    pub(crate) fn take_elsewhere(&self, key: &[u8]) {
+        self.locked().by_name.remove(key);
+    }
+
     fn locked(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,8 @@
 //! A running gateway as its owner sees it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ pub struct Handle {
     pub(super) traces: broadcast::Sender<Trace>,
     pub(super) keeper: Option<Keeper>,
     pub(super) threads: Vec<JoinHandle<()>>,
+    /// Tells the thread that listens to other nodes that it is over.
+    pub(super) ended: Arc<AtomicBool>,
 }
 
 impl Handle {
@@ -113,6 +117,7 @@ impl Handle {
     }
 
     fn end(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
         let _ = self.commands.send(Command::Shutdown);
         if self.threads.is_empty() {
             return;

@@ -10,22 +10,23 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc};
 use wakeline_clock::system;
-use wakeline_registrar::Loaded;
+use wakeline_registrar::{Loaded, NodeName};
 use wakeline_secret::Secret;
 
 use self::bind::Bound;
 pub use self::handle::Handle;
-use self::own::{certificates, granted, hex, open_store, random};
+use self::own::{certificates, granted, hex, open_store, random, secret};
 use self::serve::{Parts, serve};
 pub use self::start_error::StartError;
 use crate::admin::Access;
+use crate::cluster::{self, Listener};
 use crate::config::Config;
 use crate::edge::next_hop;
 use crate::edge::sessions::Sessions;
 use crate::provision::Office;
 use crate::push::canary::canaries;
 use crate::push::dispatch::Senders;
-use crate::store::{Change, Keeper, Table, record};
+use crate::store::{Change, Keeper, Redis, Table, record};
 
 /// Trace values that a slow subscriber may fall behind.
 const TRACES: usize = 4096;
@@ -50,8 +51,13 @@ impl Gateway {
             Some(store) => store.load(Table::TlsSessions, wall)?,
             None => Vec::new(),
         };
-        let secret = own.take_or_make("secret", || Ok(hex(&random()?)))?;
+        let secret = secret(&mut store, &mut own)?;
         let mut machine = config.for_registrar(Secret::from(secret))?;
+        config.cluster.check(&config.store, !config.listen.tcp.is_empty())?;
+        if config.cluster.is_on() {
+            let (name, mark) = (config.cluster.node.clone(), hex(&random()?));
+            machine.node = Some(NodeName { name, mark });
+        }
         let access = Access::by(config.admin.checked()?);
         config.provision.check(config.store.is_on())?;
         let trusts = next_hop::trusts(&config.upstream)?;
@@ -69,7 +75,11 @@ impl Gateway {
         let keeper = match store {
             None => None,
             Some(store) => {
-                let (keeper, thread) = Keeper::start(store).map_err(StartError::System)?;
+                let started = match config.cluster.is_on() {
+                    true => Keeper::start_with(store, cluster::GATHER),
+                    false => Keeper::start(store),
+                };
+                let (keeper, thread) = started.map_err(StartError::System)?;
                 threads.push(thread);
                 keeper.put(Table::Own, Change::Remove(record::NONCES.to_vec()));
                 for row in own.new {
@@ -95,8 +105,14 @@ impl Gateway {
             traces: traces.clone(),
             keeper: keeper.clone(),
             threads,
+            ended: Arc::default(),
         };
         let sessions = Arc::new(Sessions::new(config.tls.sessions, sessions, keeper.clone()));
+        let listening = match config.cluster.is_on() {
+            true => Some((Redis::open(&config.store.url)?, config.cluster.node.clone())),
+            false => None,
+        };
+        let heard_sessions = Arc::clone(&sessions);
         let parts = Parts {
             config,
             machine,
@@ -124,6 +140,11 @@ impl Gateway {
         match started.recv() {
             Ok(bound) => handle.bound = bound?,
             Err(_) => return Err(StartError::System(std::io::Error::other("the gateway's thread ended"))),
+        }
+        if let Some((store, name)) = listening {
+            let (commands, ended) = (handle.commands.clone(), Arc::clone(&handle.ended));
+            let thread = Listener::start(store, &name, commands, heard_sessions, ended);
+            handle.threads.push(thread.map_err(StartError::System)?);
         }
         Ok(handle)
     }

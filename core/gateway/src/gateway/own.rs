@@ -16,19 +16,6 @@ pub(super) struct Own {
 }
 
 impl Own {
-    pub(super) fn take_or_make(
-        &mut self,
-        name: &str,
-        make: impl FnOnce() -> Result<String, StartError>,
-    ) -> Result<String, StartError> {
-        if let Some(known) = self.get(name) {
-            return Ok(known);
-        }
-        let made = make()?;
-        self.put(name, &made);
-        Ok(made)
-    }
-
     pub(super) fn get(&self, name: &str) -> Option<String> {
         let row = self.known.iter().find(|row| row.key == name.as_bytes())?;
         String::from_utf8(row.value.clone()).ok()
@@ -47,9 +34,27 @@ pub(super) fn open_store(config: &Config) -> Result<(Option<AnyStore>, Own), Sta
         tracing::info!("no store is configured: phones must register anew after a restart");
         return Ok((None, Own::default()));
     }
-    let mut store = store::open(&config.store.path, &config.store.url)?;
+    let mut store: AnyStore = match config.cluster.is_on() && !config.store.url.is_empty() {
+        true => Box::new(store::Redis::open(&config.store.url)?.telling(&config.cluster.node)),
+        false => store::open(&config.store.path, &config.store.url)?,
+    };
     let known = store.load(Table::Own, system::wall())?;
     Ok((Some(store), Own { known, new: Vec::new() }))
+}
+
+/// The secret that all names and nonces hang on; of several nodes that start at once the first one's stands.
+pub(super) fn secret(store: &mut Option<AnyStore>, own: &mut Own) -> Result<String, StartError> {
+    if let Some(known) = own.get("secret") {
+        return Ok(known);
+    }
+    let made = hex(&random()?);
+    if let Some(store) = store {
+        let row = Row { key: b"secret".to_vec(), value: made.clone().into_bytes(), until: None };
+        let stands = store.claim(Table::Own, row)?;
+        own.new.push(stands.clone());
+        return Ok(String::from_utf8_lossy(&stands.value).into_owned());
+    }
+    Ok(made)
 }
 
 /// What phones were granted, and the key that signs it; no key when nobody is.

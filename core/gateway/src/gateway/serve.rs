@@ -7,12 +7,14 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::sync::{broadcast, mpsc};
 use wakeline_clock::system;
+use wakeline_flow::Transport;
 use wakeline_registrar::{Loaded, Registrar, Trace};
 use wakeline_sip_auth::ReplayMemory;
 
 use super::StartError;
 use super::bind::{Bound, Sockets};
 use crate::admin::{self, Access};
+use crate::cluster::Beat;
 use crate::config::Config;
 use crate::edge::certificate::Certificates;
 use crate::edge::listen;
@@ -123,6 +125,15 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
     }
     let (results_in, results) = mpsc::unbounded_channel();
     let now = system::now();
+    let beat = match &machine.node {
+        Some(node) => {
+            let tcp = bound.sip.iter().find(|(transport, _)| *transport == Transport::Tcp);
+            let at = config.cluster.reached(tcp.map_or(0, |(_, address)| address.port()))?;
+            let beat = Beat { mark: node.mark.clone(), host: at.host, port: at.port, wall: 0 };
+            Some((node.name.clone(), beat))
+        }
+        None => None,
+    };
     let mut trusted = machine.trusted.clone();
     trusted.extend(machine.upstreams.iter().flat_map(|upstream| &upstream.networks));
     let limits = &config.limits;
@@ -142,6 +153,8 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
         traces,
         certificates,
         trusted,
+        peers: Vec::new(),
+        beat,
         strangers: Strangers::new(
             limits.unregistered_per_source,
             limits.unregistered,

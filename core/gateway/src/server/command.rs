@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use wakeline_clock::{Time, WallTime};
+use wakeline_flow::FlowInfo;
 use wakeline_push::WakeId;
 use wakeline_registrar::{Account, AorView, BindingView};
 
 use super::Server;
+use crate::cluster::Heard;
 use crate::stats::Stats;
 use crate::store::{Change, Keeper, Table, record};
 use crate::wakes::Wake;
@@ -52,6 +54,8 @@ pub(crate) enum Command {
         news: Option<String>,
     },
     ReloadCertificate,
+    /// What other nodes have told.
+    Heard(Heard),
     /// Take on nothing new; tell when nothing is in progress, or when it took too long.
     Drain {
         limit: Duration,
@@ -96,6 +100,7 @@ impl Server {
             Command::SettingsNews { user, domain, news } => {
                 self.registrar.set_settings_news(&user, &domain, news);
             }
+            Command::Heard(heard) => self.hear_nodes(now, wall, heard),
             Command::ReloadCertificate => self.certificates.reload(),
             Command::Drain { limit, done } => {
                 self.registrar.drain();
@@ -107,10 +112,55 @@ impl Server {
         }
     }
 
+    /// What other nodes have told: the machine knows what to do with it, and accounts are put or taken away.
+    fn hear_nodes(&mut self, now: Time, wall: WallTime, heard: Heard) {
+        match heard {
+            Heard::Nodes(nodes) => {
+                let views: Vec<_> = nodes.iter().map(|node| node.view.clone()).collect();
+                self.peers = nodes.into_iter().flat_map(|node| node.sources).collect();
+                let of_nodes = self.state.streams.values().map(|stream| stream.flow);
+                let of_nodes: Vec<FlowInfo> =
+                    of_nodes.filter(|flow| self.peers.contains(&flow.remote.ip().to_canonical())).collect();
+                of_nodes.iter().for_each(|flow| self.strangers.leave(flow.id));
+                self.registrar.handle_nodes(now, wall, &views);
+            }
+            Heard::Changes(changes) => {
+                for (table, change) in changes {
+                    match (table, &change) {
+                        (Table::Accounts, Change::Put(row)) => {
+                            if let Ok(account) = serde_json::from_slice(&row.value) {
+                                self.registrar.put_account(now, account);
+                            }
+                        }
+                        (Table::Accounts, Change::Remove(key)) => {
+                            let name = String::from_utf8_lossy(key).into_owned();
+                            if let Some((user, domain)) = name.rsplit_once('@') {
+                                self.registrar.remove_account(now, wall, user, domain);
+                            }
+                        }
+                        (table, change) => {
+                            if let Some(persist) = record::persisted(table, change) {
+                                self.registrar.handle_elsewhere(now, wall, persist);
+                            }
+                        }
+                    }
+                }
+            }
+            Heard::All(mut loaded) => {
+                for account in std::mem::take(&mut loaded.accounts) {
+                    self.registrar.put_account(now, account);
+                }
+                self.registrar.handle_all_elsewhere(now, wall, *loaded);
+            }
+        }
+    }
+
     fn stats(&self, now: Time) -> Stats {
         Stats {
             up_ms: u64::try_from(now.since(self.state.started).as_millis()).unwrap_or(u64::MAX),
             gauges: self.registrar.gauges(),
+            nodes: self.registrar.nodes().0,
+            linked_nodes: self.registrar.nodes().1,
             streams: self.state.streams.len(),
             unregistered_streams: self.strangers.len(),
             refused_senders: self.knocks.len(),

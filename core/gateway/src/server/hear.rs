@@ -1,5 +1,6 @@
 //! What comes up from streams.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ impl Server {
         match what {
             Inbound::Opened(flow, sender) => {
                 self.state.streams.insert(flow.id.0, Stream { sender, flow, flight: Vec::new() });
-                if !self.trusted.iter().any(|peer| peer.contains(flow.remote)) {
+                if !self.is_trusted_source(flow.remote) {
                     let evicted = self.strangers.enter(now, flow);
                     self.state.counters.evicted += evicted.len() as u64;
                     self.state.closing.extend(evicted);
@@ -87,14 +88,20 @@ impl Server {
             None => self.state.streams.get(&flow.0).map(|stream| stream.flow.remote),
         };
         let Some(remote) = remote else { return };
-        let trusted = self.trusted.iter().any(|peer| peer.contains(remote));
+        let trusted = self.is_trusted_source(remote);
         if !trusted && !self.state.hops.contains(&flow) && !self.registrar.is_registered_flow(flow) {
             self.knocks.refused(system::now(), remote.ip());
         }
     }
 
+    /// Whether a trusted peer or another node may be at this address.
+    fn is_trusted_source(&self, remote: SocketAddr) -> bool {
+        self.trusted.iter().any(|peer| peer.contains(remote))
+            || self.peers.contains(&remote.ip().to_canonical())
+    }
+
     fn is_trusted(&self, flow: &FlowInfo) -> bool {
-        self.trusted.iter().any(|peer| peer.contains(flow.remote)) || self.state.hops.contains(&flow.id)
+        self.is_trusted_source(flow.remote) || self.state.hops.contains(&flow.id)
     }
 
     /// Over a stream the sender is told, so that a phone behind the same address knows when to come again.

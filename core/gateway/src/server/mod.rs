@@ -21,6 +21,7 @@ use wakeline_sip_message::{Message, Method};
 pub(crate) use self::command::Command;
 use self::command::Draining;
 use crate::addresses::Addresses;
+use crate::cluster::{BEAT, Beat};
 use crate::edge::certificate::Certificates;
 use crate::edge::next_hop::{Dial, PING};
 use crate::edge::udp::{BATCH, UdpPort};
@@ -64,6 +65,10 @@ pub(crate) struct Server {
     pub(crate) traces: broadcast::Sender<Trace>,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) trusted: Vec<TrustedPeer>,
+    /// Where other nodes connect from: counted as strangers no more than trusted peers are, and trusted no further.
+    pub(crate) peers: Vec<std::net::IpAddr>,
+    /// What this node says of itself, and under which name.
+    pub(crate) beat: Option<(String, Beat)>,
     pub(crate) strangers: Strangers,
     pub(crate) knocks: Knocks,
     pub(crate) dial: Dial,
@@ -83,6 +88,7 @@ pub(crate) struct State {
     draining: Option<Draining>,
     started: Time,
     duties: Time,
+    beat: Time,
     certificate: Time,
     addresses: Addresses,
     wakes: Wakes,
@@ -102,6 +108,7 @@ impl State {
             draining: None,
             started: now,
             duties: now + DUTIES,
+            beat: now,
             certificate: now + CERTIFICATE,
             addresses: Addresses::new(ADDRESSES),
             wakes: Wakes::default(),
@@ -126,6 +133,8 @@ impl Server {
     pub(crate) async fn run(mut self) {
         let mut messages = Vec::with_capacity(TURN);
         let mut datagrams = Vec::with_capacity(BATCH);
+        // Before anything else is told.
+        self.say_alive(system::now(), system::wall());
         loop {
             self.speak();
             let deadline =
@@ -292,6 +301,9 @@ impl Server {
         self.state.duties = now + DUTIES;
         self.state.closing.extend(self.strangers.overdue(now));
         self.knocks.forget(now);
+        if now >= self.state.beat {
+            self.say_alive(now, wall);
+        }
         if now >= self.state.ping {
             self.state.ping = now + PING;
             for flow in self.state.hops.clone() {
@@ -317,12 +329,25 @@ impl Server {
         }
     }
 
+    /// Tells the other nodes that this one lives.
+    fn say_alive(&mut self, now: Time, wall: WallTime) {
+        self.state.beat = now + BEAT;
+        if let (Some(keeper), Some((name, beat))) = (&self.keeper, &self.beat) {
+            let (table, change) = beat.change(name, wall);
+            keeper.put(table, change);
+        }
+    }
+
     /// The last flights leave, streams are closed, the store is written.
     async fn end(mut self) {
         self.speak();
         if let Some(keeper) = &self.keeper {
             let nonces = record::nonces_row(&self.registrar.export_nonces());
             keeper.put(Table::Own, Change::Put(nonces));
+            if let Some((name, _)) = &self.beat {
+                // The others need not wait to find out.
+                keeper.put(Table::Nodes, Change::Remove(name.clone().into_bytes()));
+            }
         }
         let streams = std::mem::take(&mut self.state.streams);
         let mut open = streams.len();

@@ -78,10 +78,19 @@ impl Keeper {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(store: Box<dyn Store>) -> std::io::Result<(Keeper, JoinHandle<()>)> {
+        Keeper::start_with(store, GATHER)
+    }
+
+    /// The same, gathering for so long: other nodes wait for what is written.
+    ///
+    /// # Errors
+    /// As [`Keeper::start`].
+    pub fn start_with(store: Box<dyn Store>, gather: Duration) -> std::io::Result<(Keeper, JoinHandle<()>)> {
         let shared = Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), done: Condvar::new() });
         let keeper = Keeper(Arc::clone(&shared));
-        let thread =
-            std::thread::Builder::new().name("gateway-store".to_owned()).spawn(move || shared.run(store))?;
+        let thread = std::thread::Builder::new()
+            .name("gateway-store".to_owned())
+            .spawn(move || shared.run(store, gather))?;
         Ok((keeper, thread))
     }
 
@@ -140,7 +149,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, mut store: Box<dyn Store>) {
+    fn run(&self, mut store: Box<dyn Store>, gather: Duration) {
         let mut pause = None;
         let mut swept = system::now();
         loop {
@@ -152,7 +161,7 @@ impl Shared {
                 }
             }
             // Gather, unless somebody waits for this very batch; in trouble, wait before the next try.
-            let span = pause.unwrap_or(GATHER);
+            let span = pause.unwrap_or(gather);
             if state.life == Life::Running && !(state.urgent && pause.is_none()) {
                 let until = system::now() + span;
                 while state.life == Life::Running && system::now() < until {

@@ -38,11 +38,15 @@ pub enum Table {
     Subscriptions,
     /// Requests that wait for phones that sleep.
     Mail,
+    /// The nodes of a gateway that live.
+    Nodes,
+    /// Wakes that were taken from allowances.
+    Spent,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 10] = [
         Table::Bindings,
         Table::Accounts,
         Table::Wakes,
@@ -51,6 +55,8 @@ impl Table {
         Table::Grants,
         Table::Subscriptions,
         Table::Mail,
+        Table::Nodes,
+        Table::Spent,
     ];
 
     /// Its name in a store.
@@ -64,6 +70,8 @@ impl Table {
             Table::Grants => "grants",
             Table::Subscriptions => "subscriptions",
             Table::Mail => "mail",
+            Table::Nodes => "nodes",
+            Table::Spent => "spent",
         }
     }
 }
@@ -181,6 +189,16 @@ pub trait Store: Send {
     /// # Errors
     /// When nothing was written.
     fn write(&mut self, changes: &[(Table, Change)]) -> Result<(), StoreError>;
+
+    /// Puts a row where none is; what stands there afterwards, whoever put it. Several may try at once.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    fn claim(&mut self, table: Table, row: Row) -> Result<Row, StoreError> {
+        // A file has one owner: what it writes stands.
+        let _ = table;
+        Ok(row)
+    }
 
     /// Forgets what is past its time.
     ///

@@ -44,7 +44,45 @@ pub(crate) fn changes(persist: &Persist, mut put: impl FnMut(Table, Change)) {
             put(Table::Mail, Change::Put(Row { key, value: json(mail), until: Some(mail.until) }));
         }
         Persist::MailRemoved(name) => put(Table::Mail, Change::Remove(name.as_bytes().to_vec())),
+        Persist::WakeSpent { aor, caller, at } => {
+            // A row of its own for each, so that none replaces another before it was told.
+            let mut key = at.0.to_be_bytes().to_vec();
+            key.extend(aor.to_be_bytes());
+            key.extend(caller.unwrap_or_default().to_be_bytes());
+            let until = Some(WallTime(at.0.saturating_add(WAKE)));
+            put(Table::Spent, Change::Put(Row { key, value: json(&(aor, caller)), until }));
+        }
         Persist::WakeForgotten(wake) => put(Table::Wakes, Change::Remove(wake.as_str().as_bytes().to_vec())),
+    }
+}
+
+/// What a change of another node's means to the machine; `None` when it is not the machine's, or cannot be read.
+pub(crate) fn persisted(table: Table, change: &Change) -> Option<Persist> {
+    let read = |row: &Row| -> Option<Persist> {
+        match table {
+            Table::Bindings => serde_json::from_slice(&row.value).ok().map(Persist::BindingPut),
+            Table::Wakes => serde_json::from_slice(&row.value).ok().map(Persist::WakePut),
+            Table::Mail => serde_json::from_slice(&row.value).ok().map(Persist::MailPut),
+            Table::Spent => {
+                let (aor, caller) = serde_json::from_slice(&row.value).ok()?;
+                Some(Persist::WakeSpent { aor, caller, at: row.until? })
+            }
+            Table::Accounts
+            | Table::Own
+            | Table::TlsSessions
+            | Table::Grants
+            | Table::Subscriptions
+            | Table::Nodes => None,
+        }
+    };
+    match (table, change) {
+        (_, Change::Put(row)) => read(row),
+        (Table::Bindings, Change::Remove(key)) => {
+            let number = u64::from_be_bytes(key.as_slice().try_into().ok()?);
+            Some(Persist::BindingRemoved(BindingId(number)))
+        }
+        (Table::Mail, Change::Remove(key)) => String::from_utf8(key.clone()).ok().map(Persist::MailRemoved),
+        (_, Change::Remove(_)) => None,
     }
 }
 

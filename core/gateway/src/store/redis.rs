@@ -18,6 +18,9 @@ use super::{Change, Row, Store, StoreError, Table};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Keys that are looked at in one step, so that other clients are served between them.
 const STEP: usize = 1000;
+/// The stream in which nodes tell each other what they have written, and about how many batches it holds.
+const TOLD: &str = "wakeline-told";
+const REMEMBERED: usize = 100_000;
 /// In front of every key.
 const PREFIX: &str = "wakeline";
 
@@ -26,6 +29,8 @@ pub struct Redis {
     client: Client,
     place: String,
     connection: Option<Connection>,
+    /// The node in whose name changes are told to the others; empty: to nobody.
+    teller: String,
 }
 
 impl core::fmt::Debug for Redis {
@@ -44,9 +49,53 @@ impl Redis {
         let place = without_password(url.expose());
         let client = Client::open(url.expose())
             .map_err(|error| StoreError::Away { place: place.clone(), why: why(&error) })?;
-        let mut store = Redis { client, place, connection: None };
+        let mut store = Redis { client, place, connection: None, teller: String::new() };
         store.with(|connection| redis::cmd("PING").query::<()>(connection))?;
         Ok(store)
+    }
+
+    /// From now on every batch is told to the other nodes in the same transaction that writes it, in this node's name.
+    #[must_use]
+    pub fn telling(mut self, node: &str) -> Redis {
+        node.clone_into(&mut self.teller);
+        self
+    }
+
+    /// The last thing that any node has told.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) fn last_told(&mut self) -> Result<String, StoreError> {
+        let newest: Vec<(String, Vec<Vec<u8>>)> = self.with(|connection| {
+            redis::cmd("XREVRANGE").arg(TOLD).arg("+").arg("-").arg("COUNT").arg(1).query(connection)
+        })?;
+        Ok(newest.into_iter().next().map_or_else(|| "0-0".to_owned(), |(id, _)| id))
+    }
+
+    /// What nodes have told after that, waiting a while for it; oldest first.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) fn told_after(&mut self, last: &str, wait: Duration) -> Result<Vec<Told>, StoreError> {
+        type Entries = Vec<(String, Vec<Vec<u8>>)>;
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        let found: Option<Vec<(Vec<u8>, Entries)>> = self.with(|connection| {
+            let mut read = redis::cmd("XREAD");
+            read.arg("COUNT").arg(STEP).arg("BLOCK").arg(wait).arg("STREAMS").arg(TOLD).arg(last);
+            read.query(connection)
+        })?;
+        let entries = found.into_iter().flatten().flat_map(|(_, entries)| entries);
+        Ok(entries.map(|(id, fields)| told(id, &fields)).collect())
+    }
+
+    /// Puts a row where none is; what stands there afterwards, whoever put it.
+    fn put_first(&mut self, table: Table, row: &Row) -> Result<Row, StoreError> {
+        let key = name(table, &row.key);
+        let stands: Vec<u8> = self.with(|connection| {
+            redis::cmd("SET").arg(&key).arg(written(row)).arg("NX").query::<Option<()>>(connection)?;
+            redis::cmd("GET").arg(&key).query(connection)
+        })?;
+        Ok(read(row.key.clone(), &stands).unwrap_or_else(|| row.clone()))
     }
 
     /// Where it is, without its password.
@@ -111,6 +160,69 @@ impl Redis {
             }
         })
     }
+}
+
+/// What one node has told in one batch.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// Its place in the stream.
+    pub(crate) id: String,
+    /// Who tells.
+    pub(crate) node: String,
+    /// What has changed.
+    pub(crate) changes: Vec<(Table, Change)>,
+}
+
+/// Reads an entry: the node, then pairs of what stands where. Whatever cannot be read is left out.
+fn told(id: String, fields: &[Vec<u8>]) -> Told {
+    let mut node = String::new();
+    let mut changes = Vec::new();
+    for pair in fields.chunks_exact(2) {
+        let [name, value] = pair else { continue };
+        if name == b"node" {
+            node = String::from_utf8_lossy(value).into_owned();
+            continue;
+        }
+        let Some(((kind, name), separator)) =
+            name.split_first().zip(name.iter().position(|byte| *byte == b':'))
+        else {
+            continue;
+        };
+        let (table, key) = name.split_at(separator.saturating_sub(1).min(name.len()));
+        let key = key.get(1..).unwrap_or_default().to_vec();
+        let Some(table) = Table::ALL.into_iter().find(|known| known.name().as_bytes() == table) else {
+            continue;
+        };
+        match kind {
+            b'+' => changes.extend(read(key, value).map(|row| (table, Change::Put(row)))),
+            b'-' => changes.push((table, Change::Remove(key))),
+            _ => {}
+        }
+    }
+    Told { id, node, changes }
+}
+
+/// The command that tells a batch; none when nothing in it is the others' matter.
+fn telling(node: &str, changes: &[(Table, Change)]) -> Option<redis::Cmd> {
+    // A node's own rows are read once, at its start.
+    let mut common = changes.iter().filter(|(table, _)| *table != Table::Own).peekable();
+    common.peek()?;
+    let mut tell = redis::cmd("XADD");
+    tell.arg(TOLD).arg("MAXLEN").arg("~").arg(REMEMBERED).arg("*").arg("node").arg(node);
+    for (table, change) in common {
+        let kind = match change {
+            Change::Put(_) => '+',
+            Change::Remove(_) => '-',
+        };
+        let mut field = format!("{kind}{}:", table.name()).into_bytes();
+        field.extend_from_slice(change.key());
+        tell.arg(field);
+        match change {
+            Change::Put(row) => tell.arg(written(row)),
+            Change::Remove(_) => tell.arg(b""),
+        };
+    }
+    Some(tell)
 }
 
 /// The key of a row.
@@ -186,7 +298,16 @@ impl Store for Redis {
                 }
             }
         }
+        if !self.teller.is_empty()
+            && let Some(tell) = telling(&self.teller, changes)
+        {
+            batch.add_command(tell).ignore();
+        }
         self.with(|connection| batch.query(connection))
+    }
+
+    fn claim(&mut self, table: Table, row: Row) -> Result<Row, StoreError> {
+        self.put_first(table, &row)
     }
 
     fn sweep(&mut self, _: WallTime) -> Result<(), StoreError> {

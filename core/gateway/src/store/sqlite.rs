@@ -13,7 +13,7 @@ use wakeline_clock::{WallTime, system};
 use super::{Change, Row, Store, StoreError, Table};
 
 /// The newest schema, and how to get to it from each older one: step `n` leads from version `n` to `n + 1`.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "
     CREATE TABLE bindings (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
     CREATE TABLE accounts (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
@@ -24,6 +24,10 @@ const STEPS: [&str; 4] = [
     "CREATE TABLE grants (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;",
     "CREATE TABLE subscriptions (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;",
     "CREATE TABLE mail (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;",
+    "
+    CREATE TABLE nodes (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
+    CREATE TABLE spent (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
+",
 ];
 
 /// The open file, or the wish for it.

@@ -102,7 +102,16 @@ impl Phone {
         user: &str,
         password: &str,
     ) -> Phone {
-        let server = handle.address(transport).unwrap();
+        Phone::connect_to(handle.address(transport).unwrap(), transport, tls, user, password).await
+    }
+
+    pub async fn connect_to(
+        server: SocketAddr,
+        transport: Transport,
+        tls: Option<Arc<ClientConfig>>,
+        user: &str,
+        password: &str,
+    ) -> Phone {
         let (wire, local) = open(server, transport, tls).await;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).unwrap();

@@ -1,0 +1,62 @@
+//! Several gateways as one: nodes that share a Redis server.
+//!
+//! What a node writes it also tells, in the same transaction, through one Redis stream; a thread of every node listens
+//! there and hands the changes to its own event loop, so reads never leave the process. Each node says every other second
+//! that it lives, by a row of its own; one that has said nothing for six is gone. A node whose server is away judges
+//! nobody: it goes on with what it knows, and reads everything again when the server is back.
+//!
+//! In: the stream, the tables at the start and after every loss of the connection. Out: commands for the event loop.
+//! Never: a call's signalling through Redis.
+
+mod listener;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wakeline_clock::WallTime;
+use wakeline_flow::Transport;
+use wakeline_registrar::{NextHop, NodeView};
+
+use crate::store::{Change, Row, Table};
+
+pub(crate) use listener::{Heard, Listener};
+
+/// How often a node says that it lives.
+pub(crate) const BEAT: Duration = Duration::from_secs(2);
+/// How long it is believed to.
+const LIFE: Duration = Duration::from_secs(6);
+/// How long changes are gathered before they are written and told.
+pub(crate) const GATHER: Duration = Duration::from_millis(2);
+
+/// Another node that lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) view: NodeView,
+    /// Where its connections come from.
+    pub(crate) sources: Vec<IpAddr>,
+}
+
+/// What a node writes of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Beat {
+    pub(crate) mark: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Its clock, by which another one's doctor sees how far they are apart.
+    pub(crate) wall: u64,
+}
+
+impl Beat {
+    /// The row that says that `name` lives.
+    pub(crate) fn change(&self, name: &str, now: WallTime) -> (Table, Change) {
+        let value = serde_json::to_vec(&Beat { wall: now.0, ..self.clone() }).unwrap_or_default();
+        let until = Some(WallTime(now.0.saturating_add(LIFE.as_millis() as u64)));
+        (Table::Nodes, Change::Put(Row { key: name.as_bytes().to_vec(), value, until }))
+    }
+
+    fn view(&self, name: &str) -> NodeView {
+        let address = NextHop { transport: Transport::Tcp, host: self.host.clone(), port: self.port };
+        NodeView { name: name.to_owned(), mark: self.mark.clone(), address }
+    }
+}
