@@ -205,8 +205,16 @@ async fn from_the_operators_wish_to_a_phone_that_registers_with_what_it_was_give
     let answer = site.ask(Method::POST, "/provision/exchange", None, Some(body)).await;
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
 
+    // What the code would set is shown without its secrets, and the code stays good.
+    let answer = site.ask(Method::POST, "/provision/preview", None, Some(json!({ "code": code }))).await;
+    let shown: Value = answer.json().await.unwrap();
+    assert_eq!((&shown["name"], &shown["parameters"]["username"]), (&json!("Acme"), &json!("mia")));
+    assert_eq!(shown["parameters"]["password"], Value::Null);
+
     let (status, object) = site.exchange(code, &key("mia")).await;
     assert_eq!(status, StatusCode::OK, "{object}");
+    let answer = site.ask(Method::POST, "/provision/preview", None, Some(json!({ "code": code }))).await;
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     let payload = site.verified(&object).await;
     assert_eq!((&payload["iss"], &payload["name"]), (&json!("https://voice.example.org"), &json!("Acme")));
     assert_eq!(payload["sub"], link["id"]);

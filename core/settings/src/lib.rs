@@ -21,6 +21,7 @@ mod network;
 mod pairs;
 mod parameter;
 mod params_list;
+pub mod provisioning;
 mod push;
 mod reader;
 mod script;

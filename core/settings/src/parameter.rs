@@ -127,6 +127,12 @@ impl Parameter {
         self.flags.contains('o')
     }
 
+    /// Whether it is this device's own, or its person's: files and addresses of the device, what it trusts, where it
+    /// keeps things. A server may not set it.
+    pub fn is_local(&self) -> bool {
+        self.flags.contains('d')
+    }
+
     /// Whether its value may have several lines.
     pub(crate) fn may_have_lines(&self) -> bool {
         self.flags.contains('m')

@@ -198,6 +198,9 @@ impl Settings {
         let bad = |cause: &str, cure: &str| {
             Err(Finding::BadValue { cause: cause.to_owned(), cure: cure.to_owned() })
         };
+        if source == Source::Server && known.is_local() {
+            return bad("it is the device's own, and no server sets it", "set it on the device");
+        }
         if given.len() > MAX_VALUE {
             return bad("the value is too long", "it may have 16,384 bytes");
         }

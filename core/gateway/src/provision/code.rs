@@ -3,11 +3,8 @@
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use wakeline_secret::Secret;
+use wakeline_settings::provisioning::{CODE_ALPHABET, CODE_LENGTH, read_code};
 
-/// Letters and digits that nobody mistakes for one another: no I, L, O and U.
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// 26 of 32 letters: 130 bits.
-const LENGTH: usize = 26;
 /// A phone's key: 128 bits in base64 have 22 characters.
 const KEY: core::ops::RangeInclusive<usize> = 22..=128;
 
@@ -43,26 +40,14 @@ impl core::fmt::Debug for Code {
 impl Code {
     /// A new one.
     pub(crate) fn draw() -> Result<Code, getrandom::Error> {
-        let mut bytes = [0_u8; LENGTH];
+        let mut bytes = [0_u8; CODE_LENGTH];
         getrandom::fill(&mut bytes)?;
-        Ok(Code(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()))
+        Ok(Code(bytes.iter().map(|byte| char::from(CODE_ALPHABET[usize::from(byte % 32)])).collect()))
     }
 
-    /// As a person may have typed it: in any case, with spaces or dashes, with O for 0 and I or L for 1.
+    /// As a person may have typed it.
     pub(crate) fn read(text: &str) -> Option<Code> {
-        if text.len() > 4 * LENGTH {
-            return None;
-        }
-        let letters = text.chars().filter(|letter| !matches!(letter, ' ' | '-'));
-        let code: Option<String> = letters
-            .map(|letter| match letter.to_ascii_uppercase() {
-                'O' => Some('0'),
-                'I' | 'L' => Some('1'),
-                letter if u8::try_from(letter).is_ok_and(|byte| ALPHABET.contains(&byte)) => Some(letter),
-                _ => None,
-            })
-            .collect();
-        code.filter(|code| code.len() == LENGTH).map(Code)
+        read_code(text).map(Code)
     }
 
     /// What stands in a link.
@@ -91,7 +76,7 @@ mod tests {
     #[test]
     fn a_code_is_read_as_people_type_it_and_nothing_else_is_one() {
         let code = Code::draw().unwrap();
-        assert_eq!(code.text().len(), LENGTH);
+        assert_eq!(code.text().len(), CODE_LENGTH);
         let typed: String = code.text().to_lowercase().replace('0', "o").replace('1', "l");
         let (left, right) = typed.split_at(13);
         assert_eq!(Code::read(&format!("{left}-{right} ")), Some(code.clone()));

@@ -221,6 +221,18 @@ impl Grants {
         self.by_id.entry(id).insert_entry(grant).into_mut()
     }
 
+    /// What a code would set; it stays good.
+    pub(crate) fn preview(&self, now: WallTime, code: &Code) -> Result<Issue, Unknown> {
+        let code = code.mark();
+        let grant = self.by_code.get(&code).and_then(|id| self.by_id.get(id)).ok_or(Unknown)?;
+        match &grant.stage {
+            Stage::Offered { offer, .. } if offer.code == code && now < offer.until => {
+                grant.issue().ok_or(Unknown)
+            }
+            Stage::Offered { .. } | Stage::Taken { .. } | Stage::Revoked { .. } => Err(Unknown),
+        }
+    }
+
     /// A phone shows a code and the key that it made for itself. The first one has the settings; the same phone may ask
     /// again for a few minutes.
     pub(crate) fn exchange(&mut self, now: WallTime, code: &Code, device: Mark) -> Result<Issue, Unknown> {

@@ -9,6 +9,7 @@
 //! | `DELETE /provision/{id}` | operator | withdraws it |
 //! | `POST /provision/keys` | operator | a new signing key |
 //! | `GET /p/{code}`, `/p/{code}/qr` | a browser | the way to the app, the store or the web phone; the QR code |
+//! | `POST /provision/preview` | a phone | `{code}` → whose settings they are and what they set, without secrets; the code stays good |
 //! | `POST /provision/exchange` | a phone | `{code, device_key, consent: true}` → signed settings, once |
 //! | `POST /provision/settings` | a phone | `{id, device_key, serial}` → newer ones, 204, or 410 when withdrawn |
 //! | `GET /.well-known/…` | the systems | `assetlinks.json`, `apple-app-site-association`, `jwks.json` |
@@ -70,6 +71,7 @@ pub(crate) fn router(office: Arc<Office>) -> Router {
         .route("/p/{code}", get(landing))
         .route("/p/{code}/qr", get(qr))
         .route("/provision.css", get(|| async { ([(header::CONTENT_TYPE, "text/css")], page::STYLE) }))
+        .route("/provision/preview", post(preview))
         .route("/provision/exchange", post(exchange))
         .route("/provision/settings", post(fetch))
         .route("/setparameters", get(set_parameters))
@@ -246,6 +248,28 @@ async fn qr(State(office): State<Arc<Office>>, Path(code): Path<String>) -> Resp
     match Code::read(&code) {
         Some(code) => Html(page::qr(&office.settings, &code)).into_response(),
         None => unknown(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Preview {
+    code: String,
+}
+
+async fn preview(
+    State(office): State<Arc<Office>>,
+    Extension(Peer(address)): Extension<Peer>,
+    Json(body): Json<Preview>,
+) -> Response {
+    if office.may_try(address).is_err() {
+        return too_often();
+    }
+    match office.preview(Code::read(&body.code).as_ref()) {
+        Some(shown) => Json(shown).into_response(),
+        None => {
+            office.wrong(address);
+            unknown()
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use wakeline_clock::{WallTime, system};
 use wakeline_secret::Secret;
-use wakeline_settings::{Settings, Source};
+use wakeline_settings::{Settings, Source, parameter};
 
 use super::attempts::Attempts;
 use super::code::{Code, Mark, draw_name};
@@ -283,6 +283,18 @@ impl Office {
     /// The public keys.
     pub(super) fn key_set(&self) -> Value {
         self.locked().signer.key_set()
+    }
+
+    /// What a code would set, for the person who is to agree: no secrets.
+    pub(super) fn preview(&self, code: Option<&Code>) -> Option<Value> {
+        let issue = self.locked().grants.preview(system::wall(), code?).ok()?;
+        let shown = |name: &str, value: &Secret| {
+            let secret = parameter(name).is_none_or(|known| known.is_secret());
+            if secret { Value::Null } else { value.expose().into() }
+        };
+        let parameters: serde_json::Map<String, Value> =
+            issue.parameters.iter().map(|(name, value)| (name.clone(), shown(name, value))).collect();
+        Some(json!({ "name": self.settings.name, "parameters": parameters }))
     }
 
     /// A code for signed settings.
