@@ -97,10 +97,15 @@ pub(crate) fn options(
 
 /// Whom to trust by the flags, for every account. Without any, each account's `tlspin` and `tlsroots` count, then the system.
 fn trust(flags: &AccountFlags) -> Result<Trust, Failure> {
-    if let Some(path) = &flags.tls_roots {
-        return Ok(Trust::Authorities(path.clone()));
+    trust_of(flags.tls_roots.as_deref(), flags.tls_pin.as_deref())
+}
+
+/// The same by the flags alone.
+pub(crate) fn trust_of(roots: Option<&Path>, pin: Option<&str>) -> Result<Trust, Failure> {
+    if let Some(path) = roots {
+        return Ok(Trust::Authorities(path.to_owned()));
     }
-    if let Some(pin) = &flags.tls_pin {
+    if let Some(pin) = pin {
         return Ok(Trust::Pin(pin_of(pin, "--tls-pin")?));
     }
     Ok(Trust::System)

@@ -21,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   wakeline phone --serveraddress sip.example.org --username mia --password secret --transport 2
   wakeline call sip:bob@example.org --config account.conf --play hello.wav --record answer.wav --seconds 10
+  wakeline provision https://voice.example.org/p/7K3M-… --state ~/.local/state/wakeline
   wakeline gateway init
   wakeline gateway --config gateway.toml
   wakeline doctor --config gateway.toml
@@ -40,6 +41,9 @@ pub(crate) enum Task {
     /// A phone: for a person at a terminal, or with --headless for a program
     #[command(after_help = PHONE_HELP)]
     Phone(PhoneFlags),
+    /// Sets the phone up by a provider's link
+    #[command(after_help = PROVISION_HELP)]
+    Provision(ProvisionFlags),
     /// One call, with a telling exit code
     #[command(after_help = CALL_HELP.as_str())]
     Call(CallFlags),
@@ -71,6 +75,18 @@ Examples:
   wakeline phone --config account.conf
   wakeline phone --link 'https://example.org/phone?wp_serveraddress=sip.example.org&wp_username=mia'
   wakeline phone --headless --state ~/.local/state/wakeline --tone 440 --serveraddress sip.example.org --username mia";
+
+const PROVISION_HELP: &str = "\
+It shows who the provider is and what would be set, and asks before the link's code is used up: that works once. Keys,
+passwords and the settings stay in the folder; a phone that is started with it asks the provider for newer ones when its
+registrar tells of them, and stops using them when they are withdrawn. What the device itself decides (certificates to
+trust, addresses, sound devices, files) no provider sets; what stands on the command line goes before.
+
+Exit codes: 0 the settings are kept, 1 failed or declined, 2 wrong command line.
+
+Examples:
+  wakeline provision https://voice.example.org/p/7K3M-… --state ~/.local/state/wakeline
+  wakeline phone --state ~/.local/state/wakeline";
 
 static CALL_HELP: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
     format!(
@@ -162,9 +178,32 @@ pub(crate) struct PhoneFlags {
     /// The push token: fcm:PROJECT:TOKEN
     #[arg(long, value_name = "PROVIDER:PARAM:PRID")]
     pub(crate) push_token: Option<String>,
+    /// Follows a provider's link; the screen, or the event `provisioning`, asks for consent. --state keeps the settings
+    #[arg(long, value_name = "LINK")]
+    pub(crate) provision: Option<String>,
     /// A push's data as JSON: the phone was started by it, and registers at once
     #[arg(long, value_name = "PAYLOAD")]
     pub(crate) push: Option<String>,
+}
+
+/// `wakeline provision`.
+#[derive(Args, Debug, Default, Clone)]
+pub(crate) struct ProvisionFlags {
+    /// The link: https://HOST/p/CODE, as it was sent or scanned
+    #[arg(value_name = "LINK")]
+    pub(crate) link: String,
+    /// The phone's folder: the settings are kept there, readable by this user only
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// Agrees to whatever the provider sets, without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// PEM file of the authorities to trust in place of the system's
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_pin")]
+    pub(crate) tls_roots: Option<PathBuf>,
+    /// SHA-256 of the server's public key, in hex, to trust instead of any authority
+    #[arg(long, value_name = "HEX")]
+    pub(crate) tls_pin: Option<String>,
 }
 
 /// `wakeline call`.

@@ -82,6 +82,7 @@ impl Caller<'_> {
                 | Event::DtmfReceived { .. }
                 | Event::Woken { .. }
                 | Event::OptionsAnswered { .. }
+                | Event::Provisioning { .. }
                 | Event::Problem(_)) => self.tell(&other),
             }
         }
@@ -197,6 +198,7 @@ impl Progress {
             | Event::CallEnded(_)
             | Event::Woken { .. }
             | Event::OptionsAnswered { .. }
+            | Event::Provisioning { .. }
             | Event::Problem(_) => Step::Nothing,
         }
     }

@@ -19,6 +19,7 @@ mod gateway;
 mod gateway_init;
 mod log;
 mod phone;
+mod provision;
 mod random;
 mod relay;
 mod terminal;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let exit = match arguments.task {
         Task::Phone(flags) => phone::run(&flags, &arguments.parameters, started),
         Task::Call(flags) => call::run(&flags, &arguments.parameters),
+        Task::Provision(flags) => provision::run(&flags),
         Task::Gateway(flags) => gateway::run(&flags),
         Task::Relay(flags) => relay::run(&flags),
         Task::Doctor(flags) => doctor::run(&flags),

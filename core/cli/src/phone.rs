@@ -5,7 +5,7 @@ use std::io;
 use wakeline_clock::Time;
 use wakeline_engine::Phone;
 use wakeline_secret::Secret;
-use wakeline_user_agent::Command;
+use wakeline_user_agent::{AccountId, Command};
 
 use crate::arguments::PhoneFlags;
 use crate::exit::{Exit, Failure};
@@ -61,7 +61,11 @@ fn first_commands(flags: &PhoneFlags, token: Option<Command>) -> Vec<Command> {
         Some(payload) => Command::PushReceived { payload: payload.clone() },
         None => Command::Start,
     };
-    token.into_iter().chain([last]).collect()
+    let link = flags
+        .provision
+        .as_deref()
+        .map(|link| Command::Provision { account: AccountId(0), link: link.into() });
+    token.into_iter().chain([last]).chain(link).collect()
 }
 
 /// `provider:param:prid`. Provider and parameter have no colon; a token may.

@@ -14,6 +14,7 @@ use wakeline_user_agent::Input;
 
 /// Asks; answers arrive as facts. The resolver is made when it is first needed: an account with a numeric server never
 /// pays for it.
+#[derive(Clone)]
 pub(crate) struct Resolver {
     inner: Arc<OnceCell<TokioResolver>>,
     /// Whom to ask; the system's name servers when empty.
@@ -25,6 +26,24 @@ impl Resolver {
     /// A resolver that has not been needed yet.
     pub(crate) fn new(servers: &[SocketAddr], facts: mpsc::Sender<Input>) -> Resolver {
         Resolver { inner: Arc::default(), servers: servers.into(), facts }
+    }
+
+    /// The addresses of a name, IPv6 first as they are told; what a browser would connect to.
+    pub(crate) async fn addresses(&self, name: &str) -> Result<Vec<std::net::IpAddr>, LookupFailure> {
+        if let Ok(address) = name.parse() {
+            return Ok(vec![address]);
+        }
+        let question = |kind| Question { name: name.to_owned(), kind };
+        let (six, four) = (question(Kind::Aaaa), question(Kind::A));
+        let asked = (look_up(&self.inner, &self.servers, &six), look_up(&self.inner, &self.servers, &four));
+        let (six, four) = futures_util::join!(asked.0, asked.1);
+        let mut found = Vec::new();
+        for record in six.iter().chain(&four).flatten() {
+            if let Record::Address(address) = record {
+                found.push(*address);
+            }
+        }
+        if found.is_empty() { Err(four.err().unwrap_or(LookupFailure::NotFound)) } else { Ok(found) }
     }
 
     /// Asks one question.

@@ -11,9 +11,11 @@
 mod alarm;
 mod audio;
 mod dns;
+mod https;
 mod media;
 mod net;
 mod phone;
+mod provider;
 mod rest;
 mod store;
 mod wire_log;

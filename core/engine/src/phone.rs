@@ -17,13 +17,14 @@ use tokio::sync::{mpsc, oneshot};
 use wakeline_clock::{Time, earliest, system};
 use wakeline_entropy::Entropy;
 use wakeline_settings::Settings;
-use wakeline_user_agent::{Command, Configuration, Event, Input, Output, Snapshot, UserAgent};
+use wakeline_user_agent::{AccountId, Command, Configuration, Event, Input, Output, Snapshot, UserAgent};
 
 use crate::alarm::Alarm;
 use crate::audio::AudioChoice;
 use crate::dns::Resolver;
 use crate::media::{Quality, Sessions};
 use crate::net::{Binding, Network, Place, Trust};
+use crate::provider::Provider;
 use crate::rest;
 use crate::store::Store;
 use crate::wire_log::{self, Direction};
@@ -111,9 +112,12 @@ pub struct Phone {
 impl Phone {
     /// Starts the loop. Nothing is sent before [`Command::Start`].
     pub fn start(options: Options) -> Result<Phone, StartError> {
-        let places: Result<Vec<Place>, String> =
-            options.accounts.iter().map(|account| place(account, &options.trust)).collect();
-        let places = places.map_err(StartError::Settings)?;
+        let places = |accounts: &[Settings]| {
+            let places = accounts.iter().map(|account| place(account, &options.trust));
+            places.collect::<Result<Vec<Place>, String>>().map_err(StartError::Settings)
+        };
+        // Whom a provider is asked under is not its own to say.
+        let trusts = places(&options.accounts)?.into_iter().map(|place| place.trust).collect();
         let (store, memory) = Store::open(options.state.clone())
             .map_err(|error| StartError::State(options.state.clone().unwrap_or_default(), error))?;
         let mut seed = [0; 32];
@@ -123,6 +127,7 @@ impl Phone {
         let configuration = Configuration { accounts: options.accounts.clone(), memory };
         let agent = UserAgent::new(configuration, seed, system::now(), system::wall())
             .map_err(|error| StartError::Settings(error.to_string()))?;
+        let places = places(&accounts_of(&agent, options.accounts.len()))?;
         let (requests, inbox) = mpsc::unbounded_channel();
         let (outbox, events) = mpsc::channel(EVENTS);
         let (told, outcome) = std::sync::mpsc::sync_channel(1);
@@ -140,7 +145,7 @@ impl Phone {
             };
             let _ = told.send(Ok(()));
             runtime.block_on(async {
-                let work = Loop::new(options, places, agent, store, entropy, inbox, outbox).run();
+                let work = Loop::new(options, (places, trusts), agent, store, entropy, inbox, outbox).run();
                 // As a task of its own: the runtime wakes the future of `block_on` through a file descriptor, even on
                 // its own thread, and that is one system call and one more turn of the poll for every 20 ms of a call.
                 // A panic has been printed already.
@@ -206,6 +211,8 @@ struct Loop {
     agent: UserAgent,
     network: Network,
     resolver: Resolver,
+    provider: Provider,
+    trust: Trust,
     sessions: Sessions,
     store: Store,
     inbox: mpsc::UnboundedReceiver<Request>,
@@ -219,7 +226,7 @@ struct Loop {
 impl Loop {
     fn new(
         options: Options,
-        places: Vec<Place>,
+        (places, trusts): (Vec<Place>, Vec<Trust>),
         agent: UserAgent,
         store: Store,
         entropy: Entropy,
@@ -227,15 +234,19 @@ impl Loop {
         outbox: mpsc::Sender<TimedEvent>,
     ) -> Loop {
         let (facts_in, facts) = mpsc::channel(FACTS);
-        let doors = options.accounts.iter().flat_map(|account| account.network().websockets).collect();
+        let accounts = accounts_of(&agent, options.accounts.len());
+        let doors = doors(&accounts);
         let network = Network::new(places, doors, facts_in.clone());
-        let resolver = Resolver::new(&options.name_servers, facts_in);
-        let sessions = Sessions::new(options.accounts, options.audio, entropy);
+        let resolver = Resolver::new(&options.name_servers, facts_in.clone());
+        let provider = Provider::new(trusts, resolver.clone(), facts_in);
+        let sessions = Sessions::new(accounts, options.audio, entropy);
         let memory = Memory::Used { until: system::now() };
         Loop {
             agent,
             network,
             resolver,
+            provider,
+            trust: options.trust,
             sessions,
             store,
             inbox,
@@ -336,7 +347,11 @@ impl Loop {
                 self.network.adopt(&received.flow);
             }
             Input::Closed { flow, .. } => self.network.forget(*flow),
-            Input::Opened(_) | Input::Resolved(_) | Input::Described { .. } | Input::Media { .. } => {}
+            Input::Opened(_)
+            | Input::Resolved(_)
+            | Input::Described { .. }
+            | Input::Media { .. }
+            | Input::Provision { .. } => {}
         }
         self.agent.handle_input(system::now(), input);
     }
@@ -361,6 +376,13 @@ impl Loop {
                     self.resolver.ask(question);
                     Vec::new()
                 }
+                Output::Provision { account, run, wish } => {
+                    self.provider.grant(account, run, wish).into_iter().collect()
+                }
+                Output::Configure(account) => {
+                    self.configure(account);
+                    Vec::new()
+                }
                 Output::Media { call, request } => self.sessions.handle(now, call, request),
                 Output::Remember { key, record } => {
                     self.store.keep(&key, &record);
@@ -379,6 +401,17 @@ impl Loop {
         }
     }
 
+    /// A provider has changed an account's settings.
+    fn configure(&mut self, account: AccountId) {
+        let Some(settings) = self.agent.settings(account).cloned() else { return };
+        let accounts = accounts_of(&self.agent, self.agent.snapshot().registrations.len());
+        match place(&settings, &self.trust) {
+            Ok(place) => self.network.move_account(account, place, doors(&accounts)),
+            Err(cause) => tracing::error!(%cause, "the former place in the network is kept"),
+        }
+        self.sessions.configure(account, settings);
+    }
+
     fn stats(&self) -> Stats {
         Stats {
             snapshot: self.agent.snapshot(),
@@ -390,6 +423,17 @@ impl Loop {
             given_back: self.given_back,
         }
     }
+}
+
+/// The accounts' settings, those of providers included.
+fn accounts_of(agent: &UserAgent, count: usize) -> Vec<Settings> {
+    let numbers = (0_u32..).take(count);
+    numbers.map(|number| agent.settings(AccountId(number)).cloned().unwrap_or_default()).collect()
+}
+
+/// The addresses of WebSocket servers.
+fn doors(accounts: &[Settings]) -> Vec<String> {
+    accounts.iter().flat_map(|account| account.network().websockets).collect()
 }
 
 /// An account's place in the network: what the program says of trust counts before what the account says.

@@ -20,6 +20,7 @@ use crate::flows::Flows;
 use crate::line::Line;
 use crate::output::{Input, MediaRequest, Output};
 use crate::phone_call::PhoneCall;
+use crate::provisioning::Provisions;
 use crate::snapshot::{AccountId, CallId, Snapshot};
 use crate::wakes::Wakes;
 use crate::withdrawal::Withdrawal;
@@ -80,6 +81,7 @@ pub struct UserAgent {
     /// OPTIONS that a person asked for: from which account, whom.
     pub(crate) options: BTreeMap<u64, (AccountId, String)>,
     pub(crate) next_options: u64,
+    pub(crate) provisions: Provisions,
     outputs: VecDeque<Output>,
     events: VecDeque<Event>,
 }
@@ -100,11 +102,16 @@ impl UserAgent {
             outputs.push_back(Output::Remember { key: Line::INSTANCE_KEY.to_owned(), record });
             drawn
         });
+        let mut provisions = Provisions::default();
         let mut lines = Vec::with_capacity(configuration.accounts.len());
         for (number, settings) in (0_u32..).zip(configuration.accounts) {
             let id = AccountId(number);
             let remembered = configuration.memory.get(&Line::memory_key(id));
-            lines.push(Line::new(Identity::new(id, settings)?, remembered, instance.clone(), &mut entropy)?);
+            let local = settings.clone();
+            let settings = provisions.begin(id, settings, &configuration.memory);
+            // What a provider has set must not keep the phone from starting.
+            let identity = Identity::new(id, settings).or_else(|_| Identity::new(id, local))?;
+            lines.push(Line::new(identity, remembered, instance.clone(), &mut entropy)?);
         }
         let mut resolver = Resolver::default();
         if let Some(good) = configuration.memory.get(GOOD_HOPS) {
@@ -133,6 +140,7 @@ impl UserAgent {
             served: BTreeMap::new(),
             options: BTreeMap::new(),
             next_options: 0,
+            provisions,
             outputs,
             events: VecDeque::new(),
             entropy,
@@ -149,6 +157,7 @@ impl UserAgent {
             Input::Resolved(answer) => self.resolver.handle_answer(&answer, &mut self.entropy, now),
             Input::Described { call, answer } => self.described(call, answer),
             Input::Media { call, event } => self.media_event(call, event),
+            Input::Provision { run, fact } => self.provision_fact(run, fact),
         }
         self.pump();
     }

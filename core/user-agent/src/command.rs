@@ -34,6 +34,23 @@ pub enum Command {
         /// The value as text, as the parameter files write it.
         value: Secret,
     },
+    /// Follows a provider's link (`https://host/p/CODE`); asks for the person's consent first
+    /// ([`ProvisioningStep`](crate::ProvisioningStep)).
+    Provision {
+        /// Whose settings it is to bring.
+        #[serde(default)]
+        account: AccountId,
+        /// The link as it was opened, scanned or pasted. It holds a one-time code.
+        link: Secret,
+    },
+    /// What the person says to what a provider wants to set.
+    Consent {
+        /// Which account was asked for.
+        #[serde(default)]
+        account: AccountId,
+        /// Yes or no.
+        agreed: bool,
+    },
     /// Registers now, also when `register` is 0.
     Register {
         /// Which account.

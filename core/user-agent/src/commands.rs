@@ -2,10 +2,10 @@
 
 use wakeline_call::Refusal;
 use wakeline_push::{Provider, PushParameters};
-use wakeline_settings::{PushChoice, Source};
+use wakeline_settings::{PushChoice, Settings, Source};
 use wakeline_sip_message::{Builder, Method, Name};
 
-use crate::account::Identity;
+use crate::account::{AccountError, Identity};
 use crate::agent::{Life, UserAgent};
 use crate::command::Command;
 use crate::delivery::{Errand, Job, Owner};
@@ -28,6 +28,8 @@ impl UserAgent {
             Command::SetParameter { account, name, value } => {
                 self.set_parameter(account, &name, value.expose())
             }
+            Command::Provision { account, link } => self.provision(account, link.expose()),
+            Command::Consent { account, agreed } => self.consent(account, agreed),
             Command::Register { account } => self.register(account),
             Command::Unregister { account } => self.unregister(account),
             Command::SetPushToken { provider, param, prid } => {
@@ -100,16 +102,24 @@ impl UserAgent {
 
     fn set_parameter(&mut self, account: AccountId, name: &str, value: &str) {
         let Some(line) = self.line(account) else { return self.no_such_account(account) };
-        let wanted = |line: &Line| line.identity().settings.account().is_to_register();
-        let (before, shown) = (wanted(line), line.snapshot(self.now));
         let mut settings = line.identity().settings.clone();
         settings.set(name, value, Source::Assigned);
         for diagnosis in settings.take_diagnoses() {
             self.complain(Some(account), None, diagnosis.to_string(), "");
         }
+        if let Err(error) = self.configure(account, settings) {
+            self.complain(Some(account), None, error.to_string(), "the former value is kept");
+        }
+    }
+
+    /// Puts other settings of an account in force; an error leaves it as it was.
+    pub(crate) fn configure(&mut self, account: AccountId, settings: Settings) -> Result<(), AccountError> {
+        let wanted = |line: &Line| line.identity().settings.account().is_to_register();
+        let Some(line) = self.line(account) else { return Ok(()) };
+        let (before, shown) = (wanted(line), line.snapshot(self.now));
         let (now, push) = (self.now, self.push.clone());
         let off = settings.push().choice == PushChoice::Off;
-        let Some(line) = self.lines.get_mut(account.0 as usize) else { return };
+        let Some(line) = self.lines.get_mut(account.0 as usize) else { return Ok(()) };
         let (delivery, mut idle) = (&mut self.delivery, Vec::new());
         let changed = Identity::new(account, settings).and_then(|identity| {
             line.set_identity(identity, push.filter(|_| !off), now, |account| {
@@ -120,9 +130,7 @@ impl UserAgent {
         for flow in idle {
             self.close_flow(flow);
         }
-        if let Err(error) = changed {
-            return self.complain(Some(account), None, error.to_string(), "the former value is kept");
-        }
+        changed?;
         if self.life == Life::Awake {
             match (before, after) {
                 (false, true) => self.register(account),
@@ -137,6 +145,7 @@ impl UserAgent {
         if self.line(account).is_some_and(|line| line.snapshot(now) != shown) {
             self.registration_changed(account);
         }
+        Ok(())
     }
 
     // ---- calls -----------------------------------------------------------------------------------------------

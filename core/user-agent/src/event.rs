@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wakeline_push::WakeId;
 
+use crate::provisioning::ProvisioningStep;
 use crate::snapshot::{AccountId, CallId, CallSnapshot, EndedCall, RegistrationSnapshot, WakeLeg};
 
 /// One thing that happened. As JSON: `{"event": "call-changed", …}`.
@@ -40,6 +41,14 @@ pub enum Event {
         to: String,
         /// The final response's code; `None` after a time-out.
         code: Option<u16>,
+    },
+    /// A provider's settings made a step.
+    Provisioning {
+        /// Of which account.
+        account: AccountId,
+        /// Which.
+        #[serde(flatten)]
+        step: ProvisioningStep,
     },
     /// A wish could not be granted, or something needs a person.
     Problem(Problem),

@@ -33,6 +33,7 @@ mod line;
 mod network;
 mod output;
 mod phone_call;
+mod provisioning;
 mod registering;
 mod snapshot;
 mod wakes;
@@ -44,6 +45,7 @@ pub use agent::{Configuration, UserAgent};
 pub use command::{Command, MuteDirection};
 pub use event::{Event, Problem};
 pub use output::{FlowFailure, Input, MediaAnswer, MediaEvent, MediaRequest, Output, Way};
+pub use provisioning::{ProvisionFact, ProvisioningStep};
 pub use snapshot::{
     AccountId, CallId, CallPhase, CallSnapshot, Direction, Encryption, EndedCall, PushStatus,
     RegistrationPhase, RegistrationSnapshot, Snapshot, WakeLeg,

@@ -5,9 +5,11 @@ use core::net::IpAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wakeline_flow::{FlowId, FlowInfo, Hop, Received, Transmit};
+use wakeline_settings::provisioning::Wish;
 use wakeline_sip_resolve::{Answer, Question};
 
 use crate::command::MuteDirection;
+use crate::provisioning::ProvisionFact;
 use crate::snapshot::{AccountId, CallId, Encryption};
 
 /// Something the I/O is to do. Outputs are to be carried out in order.
@@ -35,10 +37,21 @@ pub enum Output {
         /// What.
         request: MediaRequest,
     },
+    /// Ask a provider over HTTPS, or check an Ed25519 signature (RFC 8032); answered by [`Input::Provision`].
+    Provision {
+        /// Of which account: its own trust holds.
+        account: AccountId,
+        /// For which run.
+        run: u64,
+        /// What.
+        wish: Wish,
+    },
+    /// An account's settings are others now ([`UserAgent::settings`](crate::UserAgent::settings)): by a provider.
+    Configure(AccountId),
     /// Keep this for the next start of the process, in place of what was kept under the same key. It holds secrets:
     /// the store must be private to the app.
     Remember {
-        /// Which record: `account-0` and so on, `addresses`, `instance`.
+        /// Which record: `account-0`, `provision-0` and so on, `addresses`, `instance`.
         key: String,
         /// The record, text; empty removes it.
         record: wakeline_secret::Secret,
@@ -155,6 +168,13 @@ pub enum Input {
         call: CallId,
         /// How it went.
         answer: MediaAnswer,
+    },
+    /// The answer to [`Output::Provision`].
+    Provision {
+        /// For which run.
+        run: u64,
+        /// What came of it.
+        fact: ProvisionFact,
     },
     /// Something happened in a call's media.
     Media {

@@ -89,6 +89,9 @@ impl UserAgent {
                 self.withdraw(account);
             }
             Told::Failed { cause, retry_at } => {
+                if matches!(cause.code(), Some(401 | 403 | 407)) {
+                    self.credentials_refused(account);
+                }
                 if let Some(line) = self.line_mut(account) {
                     line.note_failure(Some((cause, retry_at)));
                 }
@@ -180,6 +183,9 @@ impl UserAgent {
         let (now, wall) = (self.now, wall_at(self.wall_origin, self.now));
         if let Some(line) = self.line_mut(account) {
             line.registration.responded(now, wall, response);
+        }
+        if response.status().is_some_and(|code| (200..300).contains(&code)) {
+            self.settings_news(account, response);
         }
     }
 

@@ -96,7 +96,12 @@ impl Phone {
                 Output::Media { call, request: MediaRequest::Conclude { .. } } => {
                     Input::Described { call, answer: MediaAnswer::Accepted }
                 }
-                Output::Media { .. } | Output::Close(_) | Output::Resolve(_) | Output::Remember { .. } => {
+                Output::Provision { .. }
+                | Output::Configure(_)
+                | Output::Media { .. }
+                | Output::Close(_)
+                | Output::Resolve(_)
+                | Output::Remember { .. } => {
                     continue;
                 }
             };

@@ -245,6 +245,7 @@ impl World {
                 | Event::DtmfReceived { .. }
                 | Event::Woken { .. }
                 | Event::OptionsAnswered { .. }
+                | Event::Provisioning { .. }
                 | Event::Problem(_) => {}
             }
         }

@@ -19,6 +19,11 @@ fn every_command_has_its_json() {
         (Command::Unregister { account }, r#"{"command":"unregister","account":1}"#),
         (Command::ClearPushToken, r#"{"command":"clear-push-token"}"#),
         (Command::PushReceived { payload: "{}".into() }, r#"{"command":"push-received","payload":"{}"}"#),
+        (
+            Command::Provision { account, link: "https://a.example/p/X".into() },
+            r#"{"command":"provision","account":1,"link":"https://a.example/p/X"}"#,
+        ),
+        (Command::Consent { account, agreed: true }, r#"{"command":"consent","account":1,"agreed":true}"#),
         (Command::Suspend, r#"{"command":"suspend"}"#),
         (Command::Resume, r#"{"command":"resume"}"#),
         (Command::NetworkChanged, r#"{"command":"network-changed"}"#),
@@ -182,6 +187,7 @@ fn every_event_has_its_json() {
             | Event::DtmfReceived { .. }
             | Event::Woken { .. }
             | Event::OptionsAnswered { .. }
+            | Event::Provisioning { .. }
             | Event::Problem(_) => {}
         }
         assert_eq!(&serde_json::to_string(event).unwrap(), json);

@@ -70,6 +70,7 @@ impl Bench {
                     self.opening.retain(|(id, _, _)| *id != flow);
                 }
                 Output::Resolve(question) => self.questions.push(question),
+                Output::Provision { .. } | Output::Configure(_) => {}
                 Output::Media { call, request } => self.media.push((call, request)),
                 Output::Remember { key, record } => drop(self.memory.insert(key, record)),
             }

@@ -42,6 +42,8 @@ pub extern "C" fn register_once() -> u32 {
             Output::Send(_)
             | Output::Close(_)
             | Output::Resolve(_)
+            | Output::Provision { .. }
+            | Output::Configure(_)
             | Output::Media { .. }
             | Output::Remember { .. } => {}
         }

@@ -261,7 +261,10 @@ impl World {
                     format!("phone {phone} account {} {:?}", account.account.0, account.phase)
                 }
                 Event::Woken { leg, .. } => format!("phone {phone} wake {leg:?}"),
-                Event::DtmfReceived { .. } | Event::OptionsAnswered { .. } | Event::Problem(_) => {
+                Event::Provisioning { .. }
+                | Event::DtmfReceived { .. }
+                | Event::OptionsAnswered { .. }
+                | Event::Problem(_) => {
                     format!("phone {phone} {event:?}")
                 }
             };
@@ -346,6 +349,8 @@ impl World {
                     self.lose(link, LinkState::ClosedByPhone, true);
                 }
             }
+            // No phone of the simulation has a provider.
+            Output::Provision { .. } | Output::Configure(_) => {}
             Output::Resolve(question) => {
                 let outcome = Err(wakeline_sip_resolve::LookupFailure::NotFound);
                 let answer = wakeline_sip_resolve::Answer { question, outcome };

@@ -206,7 +206,7 @@ impl Seen {
             }
             Event::CallEnded(ended) => self.callee_ended = Some(ended),
             Event::Problem(problem) => tracing::warn!(cause = problem.cause, "the callee has a problem"),
-            Event::DtmfReceived { .. } | Event::OptionsAnswered { .. } => {}
+            Event::DtmfReceived { .. } | Event::OptionsAnswered { .. } | Event::Provisioning { .. } => {}
         }
         None
     }
@@ -223,7 +223,8 @@ impl Seen {
             | Event::Rings(_)
             | Event::Woken { .. }
             | Event::DtmfReceived { .. }
-            | Event::OptionsAnswered { .. } => {}
+            | Event::OptionsAnswered { .. }
+            | Event::Provisioning { .. } => {}
         }
         None
     }

@@ -46,6 +46,10 @@ pub(crate) fn press(view: &mut View, key: KeyEvent) -> Wish {
                 if to.is_empty() {
                     return Wish::Nothing;
                 }
+                // A provider's link that was pasted.
+                if to.starts_with("https://") {
+                    return Wish::Command(Command::Provision { account: AccountId(0), link: to.into() });
+                }
                 return Wish::Command(Command::Dial { account: AccountId(0), to });
             }
             KeyCode::Esc => view.mode = Mode::Keys,
@@ -70,6 +74,10 @@ pub(crate) fn press(view: &mut View, key: KeyEvent) -> Wish {
 
 fn command(view: &mut View, code: KeyCode) -> Wish {
     match code {
+        KeyCode::Char(answer @ ('y' | 'n')) if view.asks_consent => {
+            view.asks_consent = false;
+            return Wish::Command(Command::Consent { account: AccountId(0), agreed: answer == 'y' });
+        }
         KeyCode::Char('q') => return Wish::Quit,
         KeyCode::Char('l') => view.mode = Mode::Log(0),
         KeyCode::Char('d' | '/') => view.mode = Mode::Dial(String::new()),
@@ -151,6 +159,25 @@ mod tests {
         assert_eq!(view.mode, Mode::Dial("a".to_owned()));
         press(&mut view, key(KeyCode::Esc));
         assert_eq!(typed(&mut view, "q"), Wish::Quit);
+    }
+
+    #[test]
+    fn a_pasted_link_is_followed_and_a_provider_is_answered() {
+        let mut view = View::default();
+        let link = "https://v.example/p/77777777777777777777777777";
+        let wish = Wish::Command(Command::Provision { account: AccountId(0), link: link.into() });
+        assert_eq!(typed(&mut view, &format!("d{link}\n")), wish);
+        assert_eq!(typed(&mut view, "y"), Wish::Nothing, "nobody asks");
+        let asks: Event = serde_json::from_value(serde_json::json!({
+            "event": "provisioning", "account": 0, "step": "consent-wanted",
+            "host": "v.example", "name": null, "settings": { "username": "mia" }, "left_out": []
+        }))
+        .unwrap();
+        view.take(&asks);
+        assert!(view.log.iter().any(|line| line.contains("v.example")));
+        let agreed = Wish::Command(Command::Consent { account: AccountId(0), agreed: true });
+        assert_eq!(typed(&mut view, "y"), agreed);
+        assert_eq!(typed(&mut view, "n"), Wish::Nothing, "once");
     }
 
     #[test]

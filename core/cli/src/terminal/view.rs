@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 
 use wakeline_engine::Quality;
-use wakeline_user_agent::{CallId, CallPhase, CallSnapshot, EndedCall, Event, RegistrationSnapshot, WakeLeg};
+use wakeline_user_agent::{
+    CallId, CallPhase, CallSnapshot, EndedCall, Event, ProvisioningStep, RegistrationSnapshot, WakeLeg,
+};
 
 use crate::call::{one_line, problem_line};
+use crate::provision;
 
 /// Lines of log that are kept.
 const LOG: usize = 500;
@@ -39,6 +42,8 @@ pub(crate) struct View {
     pub(crate) log: VecDeque<String>,
     /// What the keys mean.
     pub(crate) mode: Mode,
+    /// Whether a provider's settings wait for the person's yes or no.
+    pub(crate) asks_consent: bool,
     /// Which call the keys are for; none: the one that needs an answer, or the newest.
     chosen: Option<CallId>,
 }
@@ -76,8 +81,33 @@ impl View {
                 let answer = code.map_or("no answer".to_owned(), |code| code.to_string());
                 self.say(format!("OPTIONS to {}: {answer}", one_line(to)));
             }
+            Event::Provisioning { step, .. } => self.provisioning(step),
             Event::Problem(problem) => {
                 self.say(format!("problem: {}", problem_line(&problem.cause, &problem.cure)));
+            }
+        }
+    }
+
+    fn provisioning(&mut self, step: &ProvisioningStep) {
+        self.asks_consent = matches!(step, ProvisioningStep::ConsentWanted(_));
+        match step {
+            ProvisioningStep::ConsentWanted(consent) => {
+                for line in provision::lines(consent) {
+                    self.say(line);
+                }
+                self.say("y uses these settings, n declines them");
+            }
+            ProvisioningStep::Done { provider, serial } => {
+                self.say(format!("settings {serial} of {} are in use", one_line(provider)));
+            }
+            ProvisioningStep::Failed { cause, cure } => {
+                self.say(format!("no settings of the provider: {}", problem_line(cause, cure)));
+            }
+            ProvisioningStep::Withdrawn { provider } => {
+                self.say(format!(
+                    "{} has withdrawn its settings; they are used no longer",
+                    one_line(provider)
+                ));
             }
         }
     }

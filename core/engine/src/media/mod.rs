@@ -67,6 +67,13 @@ impl Sessions {
         }
     }
 
+    /// Other settings of an account, for calls to come.
+    pub(crate) fn configure(&mut self, account: AccountId, settings: Settings) {
+        if let Some(known) = self.accounts.get_mut(account.0 as usize) {
+            *known = Arc::new(settings);
+        }
+    }
+
     /// One parameter of an account, for calls to come.
     pub(crate) fn set_parameter(&mut self, account: AccountId, name: &str, value: &str) {
         if let Some(settings) = self.accounts.get_mut(account.0 as usize) {

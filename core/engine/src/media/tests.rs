@@ -53,7 +53,8 @@ impl Side {
                 other @ (Input::Opened(_)
                 | Input::Closed { .. }
                 | Input::Received(_)
-                | Input::Resolved(_)) => {
+                | Input::Resolved(_)
+                | Input::Provision { .. }) => {
                     panic!("{other:?}")
                 }
             }

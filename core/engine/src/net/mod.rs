@@ -20,6 +20,7 @@ use wakeline_flow::{FlowId, FlowInfo, Hop, Transmit, Transport};
 use wakeline_user_agent::{AccountId, FlowFailure, Input};
 
 pub use tls::Trust;
+pub(crate) use tls::configuration as tls_for;
 use udp::UdpEdge;
 
 /// Messages that may wait in one flow's queue; a peer that does not read costs its flow, not our memory.
@@ -82,6 +83,14 @@ impl Network {
             flows: HashMap::new(),
             facts,
         }
+    }
+
+    /// An account stands elsewhere in the network from now on; `doors` are those of all accounts.
+    pub(crate) fn move_account(&mut self, account: AccountId, place: Place, doors: Vec<String>) {
+        if let Some(known) = self.places.get_mut(account.0 as usize) {
+            *known = place;
+        }
+        self.doors = doors;
     }
 
     /// Opens a flow. What is known at once is returned; else the outcome arrives as `Opened` or `Closed`.

@@ -65,7 +65,8 @@ impl Bench {
             | Input::Closed { .. }
             | Input::Resolved(_)
             | Input::Described { .. }
-            | Input::Media { .. }) => panic!("{other:?}"),
+            | Input::Media { .. }
+            | Input::Provision { .. }) => panic!("{other:?}"),
         }
     }
 

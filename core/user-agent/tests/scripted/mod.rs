@@ -49,6 +49,10 @@ pub struct Phone {
     pub events: Vec<Event>,
     pub media: Vec<(CallId, MediaRequest)>,
     pub memory: BTreeMap<String, Secret>,
+    /// What is wished of providers.
+    pub wishes: Vec<(u64, wakeline_settings::provisioning::Wish)>,
+    /// Accounts whose settings a provider has changed.
+    pub configured: Vec<AccountId>,
     /// Our address in the network that we are in.
     pub local: [u8; 4],
     pub reach: Box<dyn Fn(&Hop) -> Reach>,
@@ -94,6 +98,8 @@ impl Phone {
             local: [10, 20, 0, 5],
             reach: Box::new(|_| Reach::Opens),
             names: Box::new(|_| None),
+            wishes: Vec::new(),
+            configured: Vec::new(),
             described: 0,
         }
     }
@@ -251,6 +257,8 @@ impl Phone {
                 }
                 Output::Remember { key, record } => drop(self.memory.insert(key, record)),
                 Output::Media { call, request } => self.media_asked(call, request),
+                Output::Provision { run, wish, .. } => self.wishes.push((run, wish)),
+                Output::Configure(account) => self.configured.push(account),
             }
         }
         while let Some(event) = self.agent.poll_event() {

@@ -212,6 +212,7 @@ impl Watch {
             | Event::DtmfReceived { .. }
             | Event::Woken { .. }
             | Event::OptionsAnswered { .. }
+            | Event::Provisioning { .. }
             | Event::Problem(_) => false,
         }
     }
