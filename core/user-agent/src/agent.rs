@@ -20,7 +20,7 @@ use crate::flows::Flows;
 use crate::line::Line;
 use crate::output::{Input, MediaRequest, Output};
 use crate::phone_call::PhoneCall;
-use crate::provisioning::Provisions;
+use crate::provisions::Provisions;
 use crate::snapshot::{AccountId, CallId, Snapshot};
 use crate::wakes::Wakes;
 use crate::withdrawal::Withdrawal;

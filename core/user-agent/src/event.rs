@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use wakeline_push::WakeId;
+use wakeline_settings::provisioning::Consent;
 
-use crate::provisioning::ProvisioningStep;
 use crate::snapshot::{AccountId, CallId, CallSnapshot, EndedCall, RegistrationSnapshot, WakeLeg};
 
 /// One thing that happened. As JSON: `{"event": "call-changed", …}`.
@@ -65,4 +65,31 @@ pub struct Problem {
     pub cause: String,
     /// The cure, in a sentence; empty when there is none.
     pub cure: String,
+}
+
+/// A step of provisioning, for the person. As JSON: `{"step": "consent-wanted", …}`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum ProvisioningStep {
+    /// A provider wants to set these; answered by [`Command::Consent`](crate::Command::Consent).
+    ConsentWanted(Consent),
+    /// Its settings are in use.
+    Done {
+        /// Who.
+        provider: String,
+        /// Counts the changes.
+        serial: u32,
+    },
+    /// It failed; what is in use stays.
+    Failed {
+        /// Why.
+        cause: String,
+        /// What helps.
+        cure: String,
+    },
+    /// The provider has withdrawn its settings, and they are used no longer.
+    Withdrawn {
+        /// Who.
+        provider: String,
+    },
 }

@@ -34,6 +34,7 @@ mod network;
 mod output;
 mod phone_call;
 mod provisioning;
+mod provisions;
 mod registering;
 mod snapshot;
 mod wakes;
@@ -43,9 +44,8 @@ mod withdrawal;
 pub use account::AccountError;
 pub use agent::{Configuration, UserAgent};
 pub use command::{Command, MuteDirection};
-pub use event::{Event, Problem};
-pub use output::{FlowFailure, Input, MediaAnswer, MediaEvent, MediaRequest, Output, Way};
-pub use provisioning::{ProvisionFact, ProvisioningStep};
+pub use event::{Event, Problem, ProvisioningStep};
+pub use output::{FlowFailure, Input, MediaAnswer, MediaEvent, MediaRequest, Output, ProvisionFact, Way};
 pub use snapshot::{
     AccountId, CallId, CallPhase, CallSnapshot, Direction, Encryption, EndedCall, PushStatus,
     RegistrationPhase, RegistrationSnapshot, Snapshot, WakeLeg,

@@ -5,11 +5,10 @@ use core::net::IpAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wakeline_flow::{FlowId, FlowInfo, Hop, Received, Transmit};
-use wakeline_settings::provisioning::Wish;
+use wakeline_settings::provisioning::{Answer as ProviderAnswer, FetchFailure, Verdict, Wish};
 use wakeline_sip_resolve::{Answer, Question};
 
 use crate::command::MuteDirection;
-use crate::provisioning::ProvisionFact;
 use crate::snapshot::{AccountId, CallId, Encryption};
 
 /// Something the I/O is to do. Outputs are to be carried out in order.
@@ -226,4 +225,13 @@ pub enum MediaEvent {
     TimedOut,
     /// Devices or sockets failed for good.
     Failed(String),
+}
+
+/// An answer to [`Output::Provision`].
+#[derive(Clone, PartialEq, Debug)]
+pub enum ProvisionFact {
+    /// To [`Wish::Fetch`].
+    Answered(Result<ProviderAnswer, FetchFailure>),
+    /// To [`Wish::Check`].
+    Checked(Verdict),
 }

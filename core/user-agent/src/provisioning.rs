@@ -1,22 +1,19 @@
 //! Settings from a provider, per account: links that a person follows, and newer settings that the registrar tells of.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use wakeline_clock::Time;
 use wakeline_secret::Secret;
 use wakeline_settings::provisioning::{
-    Agreement, Answer, Consent, FetchFailure, Grant, Link, News, ProvisionError, Provisioning,
-    SETTINGS_FIELD, Told, Verdict,
+    Agreement, Grant, Link, News, ProvisionError, Provisioning, SETTINGS_FIELD, Told,
 };
 use wakeline_settings::{Settings, Source};
 use wakeline_sip_message::Message;
 
 use crate::agent::UserAgent;
-use crate::event::Event;
+use crate::event::{Event, ProvisioningStep};
 use crate::line::{Line, wall_at};
-use crate::output::Output;
+use crate::output::{Output, ProvisionFact};
+use crate::provisions::memory_key;
 use crate::snapshot::AccountId;
 
 /// Letters of the key that this phone makes for a provider: 160 bits.
@@ -25,90 +22,6 @@ const DEVICE_KEY: usize = 32;
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 /// The longest such wait.
 const LAST_WAIT: Duration = Duration::from_secs(3600);
-
-/// A step of provisioning, for the person. As JSON: `{"step": "consent-wanted", …}`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
-pub enum ProvisioningStep {
-    /// A provider wants to set these; answered by [`Command::Consent`](crate::Command::Consent).
-    ConsentWanted(Consent),
-    /// Its settings are in use.
-    Done {
-        /// Who.
-        provider: String,
-        /// Counts the changes.
-        serial: u32,
-    },
-    /// It failed; what is in use stays.
-    Failed {
-        /// Why.
-        cause: String,
-        /// What helps.
-        cure: String,
-    },
-    /// The provider has withdrawn its settings, and they are used no longer.
-    Withdrawn {
-        /// Who.
-        provider: String,
-    },
-}
-
-/// An answer to [`Output::Provision`].
-#[derive(Clone, PartialEq, Debug)]
-pub enum ProvisionFact {
-    /// To [`Wish::Fetch`](wakeline_settings::provisioning::Wish::Fetch).
-    Answered(Result<Answer, FetchFailure>),
-    /// To [`Wish::Check`](wakeline_settings::provisioning::Wish::Check).
-    Checked(Verdict),
-}
-
-/// One account's share.
-#[derive(Debug, Default)]
-pub(crate) struct Provision {
-    /// The settings without any provider's.
-    local: Settings,
-    grant: Option<Grant>,
-    run: Option<(u64, Provisioning)>,
-    /// Before this nobody is asked unless the person wants it, and how long the next wait is.
-    patience: Option<(Time, Duration)>,
-}
-
-/// The provisioning of every account.
-#[derive(Debug, Default)]
-pub(crate) struct Provisions {
-    accounts: BTreeMap<AccountId, Provision>,
-    next_run: u64,
-}
-
-/// Under this key an account's grant is remembered.
-fn memory_key(account: AccountId) -> String {
-    format!("provision-{}", account.0)
-}
-
-impl Provisions {
-    /// Takes an account in; gives its settings with those of its provider, when there was one in an earlier life.
-    pub(crate) fn begin(
-        &mut self,
-        account: AccountId,
-        local: Settings,
-        memory: &BTreeMap<String, Secret>,
-    ) -> Settings {
-        let grant = memory.get(&memory_key(account)).and_then(Grant::read);
-        let mut settings = local.clone();
-        if let Some(grant) = &grant {
-            grant.apply(&mut settings);
-        }
-        self.accounts.insert(account, Provision { local, grant, ..Provision::default() });
-        settings
-    }
-
-    fn of_run(&mut self, run: u64) -> Option<(AccountId, &mut Provisioning)> {
-        self.accounts.iter_mut().find_map(|(account, provision)| match &mut provision.run {
-            Some((id, machine)) if *id == run => Some((*account, machine)),
-            Some(_) | None => None,
-        })
-    }
-}
 
 impl UserAgent {
     /// The settings of an account that are in force, a provider's included.
