@@ -23,6 +23,7 @@ mod dns;
 mod phone;
 mod phone_script;
 mod proofs;
+mod provisioning;
 mod push;
 mod registrar;
 mod registration;
@@ -63,6 +64,7 @@ pub const TARGETS: &[Target] = &[
     target_of("wav", sound::wav),
     target_of("push", push::push),
     target_of("settings", settings::settings),
+    target_of("provisioning", provisioning::provisioning),
     target_of("call-route", settings::call_route),
     target_of("resolve", dns::resolve),
     target_of("transactions", transactions::transactions),
