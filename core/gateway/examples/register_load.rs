@@ -41,7 +41,7 @@ impl Phone {
             "REGISTER sip:localhost SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{branch};rport\r\n\
              Max-Forwards: 70\r\nFrom: <sip:{user}@localhost>;tag=a{user}\r\nTo: <sip:{user}@localhost>\r\n\
              Call-ID: {user}@load\r\nCSeq: {cseq} REGISTER\r\n\
-             Contact: <sip:{user}@127.0.0.1:{port};pn-provider=fcm;pn-param=acme-voice-prod;pn-prid=dK2_example{user}:APA91bExample>\r\n\
+             Contact: <sip:{user}@127.0.0.1:{port};pn-provider=load;pn-param=acme-voice-prod;pn-prid=dK2_example{user}:APA91bExample>\r\n\
              Expires: 3600\r\n{lines}Content-Length: 0\r\n\r\n"
         );
         let bytes = Bytes::from(text);
@@ -70,6 +70,10 @@ fn main() {
     let mut config = Config::default().on_any_port();
     // Everybody here comes from one address and is challenged once.
     config.limits.refusals = 0;
+    // Nobody is called, so nobody listens there.
+    config.push.hook.url = "https://127.0.0.1:9/".into();
+    config.push.hook.secret = wakeline_secret::Secret::from("a secret of the load, long enough");
+    config.push.hook.providers = vec!["load".into()];
     for number in 0..phones {
         let user = format!("u{number}");
         config.account.push(Account { user, password: "secret".into(), ..Account::default() });

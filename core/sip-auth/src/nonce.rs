@@ -44,7 +44,7 @@ pub struct ReplayMemory {
 }
 
 pub(crate) struct Nonces {
-    key: [u8; 32],
+    mac: Mac,
     lifetime: u64,
     cap: usize,
     serial: u32,
@@ -56,7 +56,7 @@ pub(crate) struct Nonces {
 impl Nonces {
     pub(crate) fn new(key: [u8; 32], lifetime: u64, cap: usize, started: WallTime) -> Nonces {
         Nonces {
-            key,
+            mac: Mac::new(&key),
             lifetime,
             cap: cap.max(1),
             serial: 0,
@@ -80,7 +80,7 @@ impl Nonces {
         let mut bytes = [0; 12 + MAC];
         bytes[..8].copy_from_slice(&now.0.to_be_bytes());
         bytes[8..12].copy_from_slice(&self.serial.to_be_bytes());
-        let mac = keyed_hash(&self.key, &bytes[..12]);
+        let mac = self.mac.of(&bytes[..12]);
         bytes[12..].copy_from_slice(&mac[..MAC]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -89,7 +89,7 @@ impl Nonces {
         // Longer than any of ours is not even decoded.
         let bytes = if nonce.len() <= 64 { URL_SAFE_NO_PAD.decode(nonce).ok()? } else { return None };
         let (head, mac) = bytes.split_at_checked(12)?;
-        if !same(&keyed_hash(&self.key, head)[..MAC], mac) {
+        if !same(&self.mac.of(head)[..MAC], mac) {
             return None;
         }
         let at = u64::from_be_bytes(head.get(..8)?.try_into().ok()?);
@@ -134,15 +134,26 @@ impl Nonces {
     }
 }
 
-/// HMAC-SHA-256 (RFC 2104).
-pub(crate) fn keyed_hash(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
-    let pad = |with: u8| {
-        let mut block = [with; 64];
-        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
-        block
-    };
-    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(message).finalize();
-    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().into()
+/// HMAC-SHA-256 (RFC 2104) under one key, whose two padded blocks are hashed once.
+pub(crate) struct Mac {
+    inner: Sha256,
+    outer: Sha256,
+}
+
+impl Mac {
+    pub(crate) fn new(key: &[u8; 32]) -> Mac {
+        let begun = |with: u8| {
+            let mut block = [with; 64];
+            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+            Sha256::new().chain_update(block)
+        };
+        Mac { inner: begun(0x36), outer: begun(0x5c) }
+    }
+
+    pub(crate) fn of(&self, message: &[u8]) -> [u8; 32] {
+        let inner = self.inner.clone().chain_update(message).finalize();
+        self.outer.clone().chain_update(inner).finalize().into()
+    }
 }
 
 #[cfg(test)]
@@ -157,7 +168,7 @@ mod tests {
         let mut key = [0; 32];
         key[..20].fill(0x0b);
         assert_eq!(
-            crate::algorithm::hex(&keyed_hash(&key, b"Hi There")),
+            crate::algorithm::hex(&Mac::new(&key).of(b"Hi There")),
             "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
         );
     }

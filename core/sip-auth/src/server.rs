@@ -1,15 +1,16 @@
 //! The server side: challenges and verdicts (RFC 3261 §22, RFC 7616 §3.3 - §3.5, RFC 8760).
 
 use core::time::Duration;
+use std::borrow::Cow;
 
 use wakeline_clock::WallTime;
 use wakeline_secret::Secret;
-use wakeline_sip_message::{AuthParams, Message, Name, Uri};
+use wakeline_sip_message::{AuthParams, Message, Name, Uri, nonce_count};
 
 use crate::algorithm::{Algorithm, hex};
 use crate::credentials::Ha1;
 use crate::digest::{Inputs, Qop, same};
-use crate::nonce::{Nonces, ReplayMemory, Use, keyed_hash};
+use crate::nonce::{Mac, Nonces, ReplayMemory, Use};
 use crate::side::{Side, answers, quoted};
 
 /// What a request's credentials are worth.
@@ -40,7 +41,8 @@ pub enum Verdict {
 pub struct Authenticator {
     realm: String,
     algorithms: Vec<Algorithm>,
-    key: [u8; 32],
+    /// One for each algorithm: what stands in for the HA1 of a user who does not exist.
+    decoys: Vec<Ha1>,
     lifetime: u64,
     nonces: Nonces,
 }
@@ -63,7 +65,7 @@ impl Authenticator {
         Authenticator {
             realm: realm.into(),
             algorithms: algorithms.to_vec(),
-            key,
+            decoys: algorithms.iter().map(|algorithm| decoy(&key, *algorithm)).collect(),
             lifetime,
             nonces: Nonces::new(key, lifetime, cap, started),
         }
@@ -128,8 +130,10 @@ impl Authenticator {
             return Verdict::Malformed;
         }
         let known = lookup(&read.username, read.algorithm.plain());
-        let decoy = self.decoy(&read.username, read.algorithm);
-        let ha1 = known.as_ref().unwrap_or(&decoy);
+        // Whoever does not exist takes the same way, and is never right.
+        let mut decoys = self.algorithms.iter().zip(&self.decoys);
+        let decoy = decoys.find(|(algorithm, _)| **algorithm == read.algorithm).map(|(_, decoy)| decoy);
+        let Some(ha1) = known.as_ref().or(decoy) else { return Verdict::Challenge { stale: false } };
         let method = request.method();
         let mut inputs = Inputs {
             algorithm: read.algorithm,
@@ -170,40 +174,42 @@ impl Authenticator {
             }
             info.push_str(&format!("nextnonce=\"{}\"", self.nonces.make(now)));
         }
-        Verdict::Accepted { username: read.username, info }
-    }
-
-    /// A secret for a user who does not exist: the same work, and never right.
-    fn decoy(&self, username: &str, algorithm: Algorithm) -> Ha1 {
-        let digits = hex(&keyed_hash(&self.key, username.as_bytes()));
-        let digits = digits.get(..algorithm.digits()).unwrap_or("").to_owned();
-        Ha1 { algorithm: algorithm.plain(), digits: Secret::new(digits) }
+        Verdict::Accepted { username: read.username.into_owned(), info }
     }
 }
 
-struct Answer {
-    username: String,
+/// A secret that is nobody's.
+fn decoy(key: &[u8; 32], algorithm: Algorithm) -> Ha1 {
+    let digits = hex(&Mac::new(key).of(algorithm.as_str().as_bytes()));
+    let digits = digits.get(..algorithm.digits()).unwrap_or("").to_owned();
+    Ha1 { algorithm: algorithm.plain(), digits: Secret::new(digits) }
+}
+
+struct Answer<'a> {
+    username: Cow<'a, str>,
     algorithm: Algorithm,
     qop: Qop,
-    nonce: String,
-    cnonce: String,
+    nonce: Cow<'a, str>,
+    cnonce: Cow<'a, str>,
     count: u32,
-    count_text: String,
-    uri: String,
-    response: String,
+    count_text: Cow<'a, str>,
+    uri: Cow<'a, str>,
+    response: Cow<'a, str>,
 }
 
-impl Answer {
-    fn read(answer: &AuthParams<'_>) -> Option<Answer> {
-        let qop = match answer.get("qop") {
+impl<'a> Answer<'a> {
+    fn read(answer: &AuthParams<'a>) -> Option<Answer<'a>> {
+        let [username, algorithm, qop, nonce, cnonce, count_text, uri, response] =
+            answer.pick(["username", "algorithm", "qop", "nonce", "cnonce", "nc", "uri", "response"]);
+        let qop = match qop {
             None => Qop::None,
             Some(qop) if qop.eq_ignore_ascii_case("auth") => Qop::Auth,
             Some(qop) if qop.eq_ignore_ascii_case("auth-int") => Qop::AuthInt,
             Some(_) => return None,
         };
-        let count = answer.nonce_count();
-        let cnonce = answer.cnonce().map(|text| text.into_owned());
-        let algorithm = Algorithm::parse(&answer.algorithm())?;
+        let count = count_text.as_deref().and_then(nonce_count);
+        // RFC 7616 §3.3: MD5 where none is named.
+        let algorithm = Algorithm::parse(algorithm.as_deref().unwrap_or("MD5"))?;
         // RFC 7616 §3.4: with qop both must be there; a session is bound to cnonce.
         if qop != Qop::None && (count.is_none() || cnonce.is_none())
             || algorithm.is_session() && cnonce.is_none()
@@ -211,15 +217,15 @@ impl Answer {
             return None;
         }
         Some(Answer {
-            username: answer.username()?.into_owned(),
+            username: username?,
             algorithm,
             qop,
-            nonce: answer.nonce()?.into_owned(),
+            nonce: nonce?,
             cnonce: cnonce.unwrap_or_default(),
             count: count.unwrap_or(1),
-            count_text: answer.get("nc").unwrap_or_default().into_owned(),
-            uri: answer.uri()?.into_owned(),
-            response: answer.response()?.into_owned(),
+            count_text: count_text.unwrap_or_default(),
+            uri: uri?,
+            response: response?,
         })
     }
 }

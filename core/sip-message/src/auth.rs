@@ -67,6 +67,18 @@ impl<'a> AuthParams<'a> {
         self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// Several parameters in one reading, each without its quotes; the first of its name counts.
+    pub fn pick<const N: usize>(&self, names: [&str; N]) -> [Option<Cow<'a, str>>; N] {
+        let mut picked = [None; N];
+        for (found, value) in self.iter() {
+            let place = names.iter().position(|name| found.eq_ignore_ascii_case(name));
+            if let Some(place) = place.and_then(|place| picked.get_mut(place)) {
+                place.get_or_insert(value);
+            }
+        }
+        picked.map(|value| value.map(unquote))
+    }
+
     /// `realm`
     pub fn realm(&self) -> Option<Cow<'a, str>> {
         self.get("realm")
@@ -119,15 +131,19 @@ impl<'a> AuthParams<'a> {
 
     /// `nc`, eight hexadecimal digits.
     pub fn nonce_count(&self) -> Option<u32> {
-        let text = self.get("nc")?;
-        let whole = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        whole.then(|| u32::from_str_radix(&text, 16).ok())?
+        nonce_count(&self.get("nc")?)
     }
 
     /// `nextnonce` of an Authentication-Info.
     pub fn next_nonce(&self) -> Option<Cow<'a, str>> {
         self.get("nextnonce")
     }
+}
+
+/// A count of uses as it is written: eight hexadecimal digits (RFC 7616 §3.4).
+pub fn nonce_count(text: &str) -> Option<u32> {
+    let whole = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    whole.then(|| u32::from_str_radix(text, 16).ok())?
 }
 
 /// Names only: nonces and responses are not for logs.
@@ -209,6 +225,15 @@ mod tests {
         assert_eq!(read.nonce().as_deref(), Some("x\"y"));
         assert_eq!(read.algorithm(), "SHA-256");
         assert!(!format!("{read:?}").contains("x\\\"y"), "a log shows no nonce");
+    }
+
+    #[test]
+    fn several_are_picked_in_one_reading() {
+        let read = AuthParams::parse(r#"Digest A=1, b="x, \"y\"", b=2, nc=0000000g"#).unwrap();
+        let picked = read.pick(["b", "a", "c", "nc"]);
+        let picked = picked.each_ref().map(|value| value.as_deref());
+        assert_eq!(picked, [Some("x, \"y\""), Some("1"), None, Some("0000000g")]);
+        assert_eq!(picked.map(|text| text.and_then(nonce_count)), [None; 4]);
     }
 
     #[test]

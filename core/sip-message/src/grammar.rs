@@ -191,7 +191,7 @@ pub(crate) fn unquote(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     };
     work::done(inner.len());
-    if !inner.contains('\\') {
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Cow::Borrowed(inner);
     }
     let mut out = String::with_capacity(inner.len());

@@ -102,7 +102,7 @@ mod uri_compare;
 mod via;
 mod write;
 
-pub use auth::AuthParams;
+pub use auth::{AuthParams, nonce_count};
 pub use builder::{Builder, check_name, check_value};
 pub use check::{Refusal, Role, Understands};
 pub use dates::{RetryAfter, Timestamp, date_text};
