@@ -31,7 +31,7 @@ impl<'a> AuthParams<'a> {
         let params = trim(text);
         for one in Commas::of(params).filter(|one| !one.is_empty()) {
             // A scheme other than Digest may carry one bare token instead (RFC 7235 §2.1).
-            let Some((name, value)) = one.split_once('=') else { continue };
+            let Some((name, value)) = name_and_value(one) else { continue };
             let value = trim(value);
             let whole = !value.starts_with('"') || quoted_end(value.as_bytes()) == Some(value.len());
             if !is_token(trim(name)) || !whole {
@@ -54,7 +54,7 @@ impl<'a> AuthParams<'a> {
     /// Names and raw values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         Commas::of(self.params)
-            .filter_map(|one| one.split_once('=').map(|(name, value)| (trim(name), trim(value))))
+            .filter_map(|one| name_and_value(one).map(|(name, value)| (trim(name), trim(value))))
     }
 
     /// A parameter without its quotes.
@@ -138,6 +138,12 @@ impl<'a> AuthParams<'a> {
     pub fn next_nonce(&self) -> Option<Cow<'a, str>> {
         self.get("nextnonce")
     }
+}
+
+/// At the first equals sign; nonces are long, and read with every request.
+fn name_and_value(one: &str) -> Option<(&str, &str)> {
+    let (name, value) = one.split_at_checked(memchr::memchr(b'=', one.as_bytes())?)?;
+    Some((name, value.get(1..)?))
 }
 
 /// A count of uses as it is written: eight hexadecimal digits (RFC 7616 §3.4).
