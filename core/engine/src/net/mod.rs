@@ -8,6 +8,7 @@ mod stream;
 mod tests;
 mod tls;
 mod udp;
+mod unreachable;
 mod websocket;
 
 use std::collections::HashMap;

@@ -198,6 +198,34 @@ async fn udp_flows_are_remote_addresses_and_strangers_get_names() {
     assert_eq!(received.flow.id, FlowId(1));
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[tokio::test]
+async fn a_udp_server_that_is_not_there_is_told_at_once_and_one_that_has_spoken_is_not_given_up() {
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (there, gone) = (server.local_addr().unwrap(), nobody.local_addr().unwrap());
+    drop(nobody);
+    let mut bench = Bench::new(Trust::System, &[]);
+    let Input::Opened(info) = bench.open(1, Transport::Udp, there).await else { panic!("not opened") };
+    bench.open(2, Transport::Udp, gone).await;
+    server.send_to(b"200", info.local).await.unwrap();
+    assert!(matches!(bench.fact().await, Input::Received(_)));
+    bench.send(2, REQUEST).await;
+    assert_eq!(bench.fact().await, closed(2, FlowFailure::Unreachable));
+    // The one that has spoken goes away: only the timers say so.
+    drop(server);
+    bench.send(1, REQUEST).await;
+    bench.open(3, Transport::Udp, gone).await;
+    bench.send(3, REQUEST).await;
+    assert_eq!(bench.fact().await, closed(3, FlowFailure::Unreachable));
+    // The socket itself goes on.
+    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    bench.open(4, Transport::Udp, other.local_addr().unwrap()).await;
+    bench.send(4, REQUEST).await;
+    let mut buffer = [0; 2000];
+    assert_eq!(other.recv_from(&mut buffer).await.unwrap().0, REQUEST.len());
+}
+
 // ---- TLS -------------------------------------------------------------------------------------------------------
 
 /// An authority for tests, and the file that names it.

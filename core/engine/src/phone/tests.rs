@@ -103,6 +103,24 @@ fn every_account_has_its_own_trust_and_binding_unless_the_program_decides() {
     assert!(matches!(refused, Err(StartError::Settings(why)) if why.contains("tlspin")));
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[tokio::test]
+async fn a_udp_server_that_is_not_there_costs_no_timer() {
+    let port = free_port().to_string();
+    let server = format!("127.0.0.1:{port}");
+    let settings = account(&[("serveraddress", &server), ("transport", "0"), ("localip", "127.0.0.1")]);
+    let since = system::now();
+    let mut phone = start(Options { accounts: vec![settings], ..Options::default() });
+    wait(&mut phone, |event| match event {
+        Event::RegistrationChanged(view) => (view.phase == RegistrationPhase::Failed).then_some(()),
+        _ => None,
+    })
+    .await;
+    // Without ICMP it would be 3.5 s for a silent hop, or 32 s.
+    assert!(system::now().since(since) < Duration::from_secs(3), "{:?}", system::now().since(since));
+    stop(phone).await;
+}
+
 // ---- next hop (RFC 3263) -------------------------------------------------------------------------------------------
 
 const DOMAIN: &str = "voice.example.test";
