@@ -54,7 +54,7 @@ impl Exit {
             ("no-answer" | "cancelled" | "hangup" | "timed-out", _) | (_, Some(408 | 480 | 487)) => {
                 Exit::NoAnswer
             }
-            (_, Some(404 | 410 | 484 | 485 | 502 | 503 | 604)) => Exit::Unreachable,
+            ("unreachable", _) | (_, Some(404 | 410 | 484 | 485 | 502 | 503 | 604)) => Exit::Unreachable,
             _ => Exit::Failed,
         }
     }
@@ -117,6 +117,7 @@ mod tests {
             ("rejected", Some(480), 0, Exit::NoAnswer),
             ("rejected", Some(404), 0, Exit::Unreachable),
             ("failed", Some(503), 0, Exit::Unreachable),
+            ("unreachable", None, 0, Exit::Unreachable),
             ("media-timeout", None, 9000, Exit::BrokenOff),
             ("failed", Some(500), 0, Exit::Failed),
             ("media-refused", Some(488), 0, Exit::Failed),
