@@ -153,6 +153,17 @@ impl Cluster {
         }
     }
 
+    /// The name of the node that a binding was last registered at, if that is another one and lives, and whether its device
+    /// is connected there.
+    pub(crate) fn named_home(&self, binding: BindingId) -> Option<(String, bool)> {
+        let (node, connected) = match self.homes.get(&binding)? {
+            Home::Connected(node) => (*node, true),
+            Home::Asleep(node) => (*node, false),
+            Home::Orphan => return None,
+        };
+        Some((self.get(node)?.name.clone(), connected))
+    }
+
     /// Whether what is nobody's is ours to look after: of all that live, the first by name.
     pub(crate) fn leads(&self) -> bool {
         let living = self.nodes.iter().filter(|node| matches!(node.standing, Standing::Living { .. }));

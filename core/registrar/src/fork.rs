@@ -43,7 +43,9 @@ impl Registrar {
             self.trace(now, None, Leg::RequestRefused(refused.code));
             let refused = refused.in_measure(&flow, request);
             if self.is_known(&flow) {
-                return self.answer(now, key, request, refused.code, &refused.headers);
+                // The tag of the stateless answer: a copy may have met that, before its sender was known.
+                let tag = self.transactions.stateless_tag(request, &flow);
+                return self.answer_under(&tag, now, key, request, refused.code, &refused.headers);
             }
             // A stranger is refused once and forgotten: a refusal that is repeated for half a minute would be an amplifier
             // for whoever forges addresses, and a table for whoever floods (S14, S28). A copy of the request that comes
@@ -79,8 +81,21 @@ impl Registrar {
         headers: &[(Name, String)],
     ) {
         let tag = self.entropy.token(8);
+        self.answer_under(&tag, now, key, request, code, headers);
+    }
+
+    /// The same under a tag that is given.
+    fn answer_under(
+        &mut self,
+        tag: &str,
+        now: Time,
+        key: ServerKey,
+        request: &Message,
+        code: u16,
+        headers: &[(Name, String)],
+    ) {
         let response = Builder::response(request, code, "")
-            .to_tag(&tag)
+            .to_tag(tag)
             .headers(headers.iter().map(|(name, value)| (name.clone(), value)))
             .build();
         if let Ok(response) = response {

@@ -104,7 +104,9 @@ impl Registrar {
             (Phase::Closing { .. } | Phase::Answered | Phase::Ended, _) => false,
         };
         let Some(branch) = context.branches.get_mut(place) else { return };
-        if !waits {
+        // What was handed over here goes no further: the node that handed it over has the same news.
+        let handed_on = context.course == Course::Handed && self.cluster.at_end_of(flow).is_some();
+        if !waits || handed_on {
             return;
         }
         match branch.step {
@@ -291,14 +293,13 @@ impl Registrar {
         states
     }
 
-    pub(crate) fn trace_pending(&mut self, now: Time, aor: AorId, one: &Granted, leg: Leg) {
+    pub(crate) fn trace_pending(&mut self, now: Time, aor: AorId, device: Device, leg: Leg) {
         let Some(running) = self.by_aor.get(&aor) else { return };
         let wakes: Vec<WakeId> = running
             .iter()
             .filter_map(|id| self.contexts.get(id))
             .filter(|context| {
-                context.phase == Phase::Open
-                    && context.branches.iter().any(|branch| branch.device == one.device)
+                context.phase == Phase::Open && context.branches.iter().any(|branch| branch.device == device)
             })
             .map(|context| context.wake)
             .collect();
@@ -486,6 +487,12 @@ impl Registrar {
                 Step::Expired | Step::Ended(_) => {}
             }
             self.stop_push(&mut context.branches[place]);
+        }
+        if invite && self.cluster.is_on() {
+            // A copy that was handed to another node may ring there, whatever the device does with its newer one.
+            for client in context.superseded.clone() {
+                let _ = self.transactions.cancel(now, client, extra);
+            }
         }
         context.phase = Phase::Closing { with, until: now + self.config.timers.cancel };
     }

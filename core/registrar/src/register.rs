@@ -127,14 +127,14 @@ impl Registrar {
         let states = self.wake_states(aor, &granted, &asked_for);
         let bindings = self.accounts.get(aor).map_or(0, |entry| entry.bindings.len());
         for one in &granted {
-            self.trace_pending(now, aor, one, Leg::RegisterIn(one.binding));
+            self.trace_pending(now, aor, one.device, Leg::RegisterIn(one.binding));
         }
         let headers = self.register_ok_headers(now, aor, request, &granted, info, states);
         self.answer_register(now, flow, request, copy, 200, &headers);
         self.trace(now, None, Leg::Registered { bindings });
         // Only now, behind the 200 and in the same drain: what was held for these devices (RFC 8599 §5.6.2).
         for one in &granted {
-            self.trace_pending(now, aor, one, Leg::RegisterOk(one.binding));
+            self.trace_pending(now, aor, one.device, Leg::RegisterOk(one.binding));
             self.release(now, aor, one.device, one.binding);
         }
         self.line_due(now, aor);
@@ -318,6 +318,10 @@ impl Registrar {
         let Some(binding) = self.bindings.get(id) else { return };
         let Some(entry) = self.accounts.get(binding.aor) else { return };
         let left = u64::from(binding.seconds_left(now));
+        let here = self.cluster.is_on() && binding.flow.is_some();
+        // What is told of another node's binding leaves it that node's.
+        let (node, connected) =
+            self.cluster.named_home(id).unwrap_or_else(|| (self.cluster.name.clone(), here));
         let stored = StoredBinding {
             id,
             aor: entry.name().to_owned(),
@@ -333,8 +337,8 @@ impl Registrar {
             token_dead: binding.wakeable == Wakeable::TokenDead,
             woken_elsewhere: binding.wakeable == Wakeable::Elsewhere,
             reads_wake_state: binding.client == Client::Ours,
-            node: self.cluster.name.clone(),
-            connected: self.cluster.is_on() && binding.flow.is_some(),
+            node,
+            connected,
         };
         self.outputs.push_back(Output::Persist(Box::new(Persist::BindingPut(stored))));
     }

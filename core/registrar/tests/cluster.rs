@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use wakeline_flow::{FlowInfo, Transport};
 use wakeline_push::{WakeId, WakeState, read_wake_states};
+use wakeline_registrar::PushResult;
 use wakeline_registrar::{Allowance, Config, HopId, Loaded, NextHop, NodeName, NodeView, Persist};
 use wakeline_sip_message::{Builder, Message, Method, Name};
 use world::*;
@@ -452,4 +453,27 @@ fn one_device_at_two_nodes_at_once_is_one_binding_when_they_have_told_each_other
         let bound = node.world.gateway.bindings_of(node.world.now, "mia", DOMAIN);
         assert_eq!(bound.len(), 1);
     }
+}
+
+#[test]
+fn a_token_that_died_at_one_node_is_dead_at_the_others_and_its_connection_stays() {
+    let mut pair = Pair::new();
+    let mut mia = mia_at(&mut pair, 1);
+    register(&mut pair, 1, &mut mia);
+    let trunk = Trunk::new(&mut pair.0[0].world);
+    let asked = trunk.invite(&mut pair.0[0].world, "mia", "call-1");
+    let [at_a, _] = pair.carry();
+    let key = pushes(&at_a)[0].key;
+    pair.0[0].world.push_result(key, PushResult::Gone { since: None });
+    pair.carry();
+    for node in &pair.0 {
+        let bound = node.world.gateway.bindings_of(node.world.now, "mia", DOMAIN);
+        assert!(!bound[0].wakeable);
+    }
+    trunk.cancel(&mut pair.0[0].world, &asked);
+    pair.carry();
+    let again = Trunk::new(&mut pair.0[1].world);
+    again.invite(&mut pair.0[1].world, "mia", "call-2");
+    let [_, at_b] = pair.carry();
+    assert_eq!(requests(&at_b, mia.flow, &Method::Invite).len(), 1, "it is still connected there");
 }

@@ -13,6 +13,9 @@ impl World {
     pub fn finish(&mut self) -> Vec<String> {
         self.weather = Weather::default();
         self.unreachable = false;
+        for node in 0..self.gateways.len() {
+            self.start_node(node);
+        }
         for phone in 0..self.phones.len() {
             if self.phones[phone].reach == Reach::Offline {
                 self.happen(Happening::Moved(phone));
@@ -33,29 +36,32 @@ impl World {
         self.run(Duration::from_secs(150));
         let now = self.now;
         self.check_leftovers();
-        let links = &self.links;
+        let (links, gateways) = (&self.links, &self.gateways);
         let excused = |link: usize| links[link].state != LinkState::Up;
-        self.watch.finish(now, self.gateway.lives, excused);
+        self.watch.finish(now, |link| gateways[links[link].node].lives, excused);
         core::mem::take(&mut self.watch.violations)
     }
 
     fn check_leftovers(&mut self) {
         let now = self.now;
-        let gauges = self.gateway_gauges();
-        let left = [
-            ("requests", gauges.contexts),
-            ("held requests", gauges.held),
-            ("pushes", gauges.pushes),
-            ("ended calls", gauges.outcomes),
-            ("client transactions", gauges.client_transactions),
-            ("server transactions", gauges.server_transactions),
-            ("answers to REGISTER", gauges.answers),
-            // A timer per binding stays, and that of the quota tables.
-            ("timers", gauges.timers.saturating_sub(2 * gauges.bindings + 1)),
-        ];
-        for (what, count) in left {
-            if count > 0 {
-                self.watch.violated(now, format!("the gateway is left with {count} {what}"));
+        for node in 0..self.gateways.len() {
+            let gauges = self.gateways[node].registrar.gauges();
+            let left = [
+                ("requests", gauges.contexts),
+                ("held requests", gauges.held),
+                ("pushes", gauges.pushes),
+                ("ended calls", gauges.outcomes),
+                ("client transactions", gauges.client_transactions),
+                ("server transactions", gauges.server_transactions),
+                ("answers to REGISTER", gauges.answers),
+                // A timer per binding stays, and that of the quota tables.
+                ("timers", gauges.timers.saturating_sub(2 * gauges.bindings + 1)),
+            ];
+            for (what, count) in left {
+                if count > 0 {
+                    self.watch
+                        .violated(now, format!("the gateway is left with {count} {what} (node {node})"));
+                }
             }
         }
         for phone in 0..self.phones.len() {

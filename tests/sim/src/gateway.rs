@@ -3,48 +3,71 @@
 use std::collections::BTreeMap;
 
 use wakeline_clock::{Time, WallTime};
+use wakeline_flow::Transport;
 use wakeline_push::WakeId;
 use wakeline_registrar::{
-    Account, BindingId, Config, Credential, Leg, Loaded, Persist, PushServices, Registrar, StoredBinding,
-    StoredMail, StoredWake, Trace, TrustedPeer,
+    Account, BindingId, Config, Credential, Leg, Loaded, NextHop, NodeName, NodeView, Persist, PushServices,
+    Registrar, StoredBinding, StoredMail, StoredWake, Trace, TrustedPeer,
 };
 use wakeline_secret::Secret;
 
-/// The gateway.
-pub(crate) struct Gateway {
-    pub(crate) registrar: Registrar,
-    /// How often it was started: what was under way for a former life means nothing to this one.
-    pub(crate) lives: u32,
-    pub(crate) traces: Vec<Trace>,
-    config: Config,
+/// What the store holds; of several nodes it is one.
+#[derive(Default)]
+pub(crate) struct Kept {
     bindings: BTreeMap<BindingId, StoredBinding>,
     wakes: BTreeMap<WakeId, StoredWake>,
     mail: BTreeMap<String, StoredMail>,
+}
+
+/// Whether a process runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    Up,
+    Down,
+}
+
+/// One node of the gateway; mostly the only one.
+pub(crate) struct Gateway {
+    pub(crate) registrar: Registrar,
+    /// Another number with each start, and no other node's: what was under way for a former life means nothing to this one.
+    pub(crate) lives: u32,
+    pub(crate) standing: Standing,
+    pub(crate) traces: Vec<Trace>,
+    config: Config,
     users: Vec<String>,
 }
 
 impl Gateway {
     pub(crate) fn new(
-        config: Config,
+        mut config: Config,
         users: &[String],
         seed: [u8; 32],
         now: Time,
         wall: WallTime,
+        node: Option<usize>,
     ) -> Gateway {
+        let lives = node.map_or(1, |node| 1 + 1_000_000 * u32::try_from(node).unwrap_or(0));
+        config.node = node.map(|node| NodeName { name: format!("node-{node}"), mark: lives.to_string() });
         let mut gateway = Gateway {
             registrar: Registrar::new(config.clone(), Loaded::default(), seed, now, wall),
-            lives: 1,
+            lives,
+            standing: Standing::Up,
             traces: Vec::new(),
             config,
-            bindings: BTreeMap::new(),
-            wakes: BTreeMap::new(),
-            mail: BTreeMap::new(),
             users: users.to_vec(),
         };
         for account in gateway.accounts() {
             gateway.registrar.put_account(now, account);
         }
         gateway
+    }
+
+    /// What this node says of itself; the port of its address is its number.
+    pub(crate) fn view(&self, number: usize) -> Option<NodeView> {
+        let NodeName { name, mark } = self.config.node.clone()?;
+        let port = u16::try_from(number).unwrap_or(0);
+        let address = NextHop { transport: Transport::Tcp, host: "10.99.0.1".into(), port };
+        Some(NodeView { name, mark, address })
     }
 
     fn accounts(&self) -> Vec<Account> {
@@ -59,6 +82,31 @@ impl Gateway {
         self.users.iter().map(account).collect()
     }
 
+    /// The process is killed and comes back with what the store holds.
+    pub(crate) fn restart(&mut self, kept: &Kept, seed: [u8; 32], now: Time, wall: WallTime) {
+        let nonces = self.registrar.export_nonces();
+        let loaded = Loaded {
+            bindings: kept.bindings.values().cloned().collect(),
+            wakes: kept.wakes.values().cloned().collect(),
+            mail: kept.mail.values().cloned().collect(),
+            accounts: self.accounts(),
+        };
+        self.lives += 1;
+        self.standing = Standing::Up;
+        if let Some(node) = &mut self.config.node {
+            node.mark = self.lives.to_string();
+        }
+        self.registrar = Registrar::new(self.config.clone(), loaded, seed, now, wall);
+        self.registrar.import_nonces(nonces);
+    }
+
+    /// How often this leg was reached.
+    pub(crate) fn count(&self, wanted: impl Fn(&Leg) -> bool) -> usize {
+        self.traces.iter().filter(|trace| wanted(&trace.leg)).count()
+    }
+}
+
+impl Kept {
     /// Takes note of what is to survive.
     pub(crate) fn persist(&mut self, change: Persist) {
         match change {
@@ -70,25 +118,6 @@ impl Gateway {
             Persist::MailPut(mail) => drop(self.mail.insert(mail.name.clone(), mail)),
             Persist::MailRemoved(name) => drop(self.mail.remove(&name)),
         }
-    }
-
-    /// The process is killed and comes back with what the store holds.
-    pub(crate) fn restart(&mut self, seed: [u8; 32], now: Time, wall: WallTime) {
-        let nonces = self.registrar.export_nonces();
-        let loaded = Loaded {
-            bindings: self.bindings.values().cloned().collect(),
-            wakes: self.wakes.values().cloned().collect(),
-            mail: self.mail.values().cloned().collect(),
-            accounts: self.accounts(),
-        };
-        self.registrar = Registrar::new(self.config.clone(), loaded, seed, now, wall);
-        self.registrar.import_nonces(nonces);
-        self.lives += 1;
-    }
-
-    /// How often this leg was reached.
-    pub(crate) fn count(&self, wanted: impl Fn(&Leg) -> bool) -> usize {
-        self.traces.iter().filter(|trace| wanted(&trace.leg)).count()
     }
 }
 

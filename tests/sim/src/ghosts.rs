@@ -16,7 +16,7 @@ const WORK: Duration = Duration::from_millis(100);
 impl World {
     /// A round trip, from an INVITE that is under way when its call ends: it arrives, its 180 goes back, the CANCEL comes.
     fn trip(&self) -> Duration {
-        self.weather.longest() * 3 + WORK
+        self.weather.longest() * 3 + self.news * 6 + WORK
     }
 
     /// Looks for ghosts when whoever is concerned now must have heard.
@@ -50,7 +50,7 @@ impl World {
             });
             for (call, wake) in alerts.filter_map(|call| Some((call.call, call.wake_id?))).collect::<Vec<_>>()
             {
-                let times = (self.weather.longest(), self.trip());
+                let times = (self.weather.longest() + self.news * 2, self.trip());
                 let path = self.path_of(phone, wake);
                 if self.watch.must_be_silent(self.now, phone, (call, wake), path, times) {
                     let what = format!("phone {phone} still rings a round trip after the call's end");

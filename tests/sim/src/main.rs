@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
-use wakeline_sim::{Run, run_seed};
+use wakeline_sim::{Run, run_pair, run_seed};
 
 /// Random worlds and schedules against what must always hold.
 #[derive(Parser)]
@@ -21,6 +21,9 @@ struct Arguments {
     /// Threads; by default one per core.
     #[arg(long)]
     threads: Option<usize>,
+    /// With a gateway of two nodes.
+    #[arg(long)]
+    pairs: bool,
     /// Prints everything that happens; for one seed.
     #[arg(long)]
     verbose: bool,
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
                     if seed >= end {
                         return;
                     }
-                    let run = guarded(seed, arguments.verbose);
+                    let run = guarded(seed, arguments.pairs, arguments.verbose);
                     for line in run.timeline {
                         println!("{line}");
                     }
@@ -90,7 +93,8 @@ fn main() -> ExitCode {
 }
 
 /// A panic is a violation like others.
-fn guarded(seed: u64, verbose: bool) -> Run {
+fn guarded(seed: u64, pairs: bool, verbose: bool) -> Run {
+    let run_seed = if pairs { run_pair } else { run_seed };
     catch_unwind(AssertUnwindSafe(|| run_seed(seed, verbose))).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()

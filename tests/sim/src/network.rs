@@ -39,6 +39,8 @@ pub struct Link {
     pub seen_as: SocketAddr,
     /// Whether bytes still pass.
     pub state: LinkState,
+    /// The gateway's node at its end.
+    pub node: usize,
 }
 
 /// Whether bytes pass a link.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use wakeline_flow::{FlowId, FlowInfo, Received, Transport};
 use wakeline_user_agent::{CallPhase, Command, Direction, Event, FlowFailure, Input, Output};
 
+use crate::gateway::Standing;
 use crate::network::{End, Link, LinkState};
 use crate::phone::{Life, Pace, Reach, media};
 use crate::watch::Path;
@@ -271,7 +272,8 @@ impl World {
             self.note(|| text);
         }
         // Lost datagrams come again by timer; on streams only the way itself takes time.
-        let slack = self.weather.longest()
+        let slack = self.news * 4
+            + self.weather.longest()
             + Duration::from_millis(60)
             + if self.weather.loss > 0 { Duration::from_secs(40) } else { Duration::ZERO };
         let rings = if let Event::Rings(call) = &event { call.wake_id } else { None };
@@ -312,6 +314,7 @@ impl World {
                 } else {
                     local
                 };
+                let node = self.draw_node();
                 self.links.push(Link {
                     end: End::Phone(phone, life),
                     phone_flow: flow,
@@ -321,6 +324,7 @@ impl World {
                     remote: hop.remote,
                     seen_as,
                     state: LinkState::Up,
+                    node,
                 });
                 self.links[number].gateway_flow = self.new_gateway_flow(number);
                 self.by_phone_flow.insert((phone, life, flow), number);
@@ -331,7 +335,7 @@ impl World {
                     Transport::Tls | Transport::Wss => 4,
                 };
                 let offline = self.phones[phone].reach == Reach::Offline;
-                if offline || self.unreachable {
+                if offline || self.unreachable || self.gateways[node].standing == Standing::Down {
                     self.after(self.weather.delay * trips, Happening::Refused(number));
                 } else {
                     self.after(self.weather.delay * trips, Happening::Opened(number));

@@ -24,7 +24,15 @@ pub struct Run {
 
 /// Runs one seed; with `verbose` everything that happens is told.
 pub fn run_seed(seed: u64, verbose: bool) -> Run {
-    let mut world = draw(seed);
+    run(draw(seed, false), verbose)
+}
+
+/// The same with a gateway of two nodes, one of which may die and come back.
+pub fn run_pair(seed: u64, verbose: bool) -> Run {
+    run(draw(seed, true), verbose)
+}
+
+fn run(mut world: World, verbose: bool) -> Run {
     world.recording = false;
     world.timeline = verbose.then(Vec::new);
     world.run(Duration::from_secs(100));
@@ -41,7 +49,7 @@ fn millis(entropy: &mut Entropy, low: u64, high: u64) -> Duration {
     entropy.between(Duration::from_millis(low), Duration::from_millis(high))
 }
 
-fn draw(seed: u64) -> World {
+fn draw(seed: u64, pair: bool) -> World {
     let mut entropy = Entropy::from_number(seed ^ 0x005e_ed0f_ca11);
     let callers = 1 + entropy.below(2) as usize;
     let devices = 1 + entropy.below(3) as usize;
@@ -64,7 +72,12 @@ fn draw(seed: u64) -> World {
     }
     let mut config = gateway_config();
     config.limits.wakes_per_aor.per_minute = one_of(&mut entropy, &[6, 1000]);
-    let mut world = World::with(seed, phones, config);
+    let mut world = if pair {
+        let news = millis(&mut entropy, 1, 40);
+        World::pair(seed, phones, config, news)
+    } else {
+        World::with(seed, phones, config)
+    };
     world.weather = weather(&mut entropy);
     world.delivery = delivery(&mut entropy);
     let all = callers + devices;
@@ -109,6 +122,12 @@ fn draw(seed: u64) -> World {
     if entropy.below(8) == 0 {
         let at = Duration::from_secs(2) + millis(&mut entropy, 0, 90_000);
         world.after(at, Happening::RestartGateway);
+    }
+    if pair && entropy.below(2) == 0 {
+        let node = entropy.below(2) as usize;
+        let at = Duration::from_secs(2) + millis(&mut entropy, 0, 80_000);
+        world.after(at, Happening::KillNode(node));
+        world.after(at + millis(&mut entropy, 0, 25_000), Happening::StartNode(node));
     }
     world
 }

@@ -8,11 +8,12 @@ use wakeline_flow::{FlowId, FlowInfo, Received, Transport};
 use wakeline_registrar::{Output as GatewayOutput, PushRequest, PushResult};
 use wakeline_sip_message::{Builder, Message};
 
+use crate::gateway::Standing;
 use crate::network::{End, GATEWAY, Link, LinkState, Seen};
 use crate::push::{Fate, payload_of};
 use crate::script::Script;
 use crate::sniff;
-use crate::world::{Happening, MOST_STEPS, World, seed_of};
+use crate::world::{Happening, MOST_STEPS, World};
 
 impl World {
     /// A scripted peer on the trunk, over TCP.
@@ -29,6 +30,7 @@ impl World {
             remote: GATEWAY.into(),
             seen_as: local,
             state: LinkState::Up,
+            node: 0,
         });
         self.links[link].gateway_flow = self.new_gateway_flow(link);
         self.scripts.push(Script::new(link, local));
@@ -126,8 +128,12 @@ impl World {
         }
         let (now, wall) = (self.now, self.wall());
         let flow = self.gateway_info(link);
+        let node = self.links[link].node;
+        if self.gateways[node].standing == Standing::Down {
+            return;
+        }
         if sniff::is_keep_alive(&bytes) {
-            self.gateway.registrar.handle_flow_alive(now, flow.id);
+            self.gateways[node].registrar.handle_flow_alive(now, flow.id);
             // The edge answers pings (RFC 5626 §4.4.1).
             if bytes.len() == 4 && flow.transport.is_reliable() {
                 self.carry(link, false, Bytes::from_static(b"\r\n"));
@@ -148,25 +154,33 @@ impl World {
                 }
             }
         } else {
-            self.watch.reached_gateway(link, self.gateway.lives, &bytes);
-            self.gateway.registrar.handle_received(now, wall, Received { flow, bytes });
+            self.watch.reached_gateway(link, self.gateways[node].lives, &bytes);
+            if let Some(wake) = crate::watch::wake_of(&bytes) {
+                self.owners.insert(wake, node);
+            }
+            self.gateways[node].registrar.handle_received(now, wall, Received { flow, bytes });
         }
-        self.settle_gateway();
+        self.settle_gateway(node);
     }
 
     pub(crate) fn lost_by_gateway(&mut self, link: usize) {
         let (now, wall, flow) = (self.now, self.wall(), self.links[link].gateway_flow);
         self.links[link].state = LinkState::Closed;
-        self.gateway.registrar.handle_flow_closed(now, wall, flow);
-        self.settle_gateway();
+        let node = self.links[link].node;
+        if self.gateways[node].standing == Standing::Up {
+            self.gateways[node].registrar.handle_flow_closed(now, wall, flow);
+            self.settle_gateway(node);
+        }
     }
 
     // ---- what the gateway does -------------------------------------------------------------------------------
 
-    pub(crate) fn settle_gateway(&mut self) {
+    pub(crate) fn settle_gateway(&mut self, node: usize) {
         for _ in 0..MOST_STEPS {
-            let Some(output) = self.gateway.registrar.poll_output() else { return };
+            let Some(output) = self.gateways[node].registrar.poll_output() else { return };
             match output {
+                GatewayOutput::Transmit(transmit)
+                    if self.carry_between(node, transmit.flow, &transmit.bytes) => {}
                 GatewayOutput::Transmit(mut transmit) => {
                     for bytes in self.break_sent(&transmit.bytes) {
                         transmit.bytes = bytes;
@@ -180,29 +194,36 @@ impl World {
                         }
                     }
                 }
+                GatewayOutput::CloseFlow(flow) if self.close_between(node, flow) => {}
                 GatewayOutput::CloseFlow(flow) => {
                     if let Some(link) = self.by_gateway_flow.get(&flow).copied() {
                         self.lose(link, LinkState::ClosedByGateway, false);
                         let (now, wall) = (self.now, self.wall());
-                        self.gateway.registrar.handle_flow_closed(now, wall, flow);
+                        self.gateways[node].registrar.handle_flow_closed(now, wall, flow);
                     }
                 }
-                // No upstream takes part here.
-                GatewayOutput::OpenFlow(..) => {}
-                GatewayOutput::Push(request) => self.push(*request),
+                // No upstream takes part here, other nodes do.
+                GatewayOutput::OpenFlow(hop, next) => self.open_between(node, hop, &next),
+                GatewayOutput::Push(request) => self.push(node, *request),
                 GatewayOutput::CancelPush(_) => {}
-                GatewayOutput::Persist(change) => self.gateway.persist(*change),
+                GatewayOutput::Persist(change) => {
+                    self.tell_nodes(node, &change);
+                    self.kept.persist(*change);
+                }
                 GatewayOutput::Trace(trace) => {
                     if self.timeline.is_some() {
-                        let text = format!("gateway {:?}", trace.leg);
+                        let text = format!("gateway {node} {:?}", trace.leg);
                         self.note(|| text);
                     }
                     self.break_trace(&trace);
-                    if self.watch.traced(self.now, &trace) {
+                    // A request that was handed over is the other node's.
+                    let owner = trace.wake.and_then(|wake| self.owners.get(&wake));
+                    let owned = owner.is_none_or(|owner| *owner == node);
+                    if owned && self.watch.traced(self.now, &trace) {
                         self.check_soon();
                     }
                     if self.recording {
-                        self.gateway.traces.push(trace);
+                        self.gateways[node].traces.push(trace);
                     }
                 }
             }
@@ -210,8 +231,8 @@ impl World {
         self.watch.violated(self.now, "the gateway never comes to rest");
     }
 
-    fn push(&mut self, request: PushRequest) {
-        let (key, life) = (request.key, self.gateway.lives);
+    fn push(&mut self, node: usize, request: PushRequest) {
+        let (key, life) = (request.key, self.gateways[node].lives);
         let fate = self.delivery.script.pop_front().unwrap_or_else(|| self.fate_of_push());
         let (verdict, deliveries) = match fate {
             Fate::Delivered(after) => (PushResult::Accepted, after),
@@ -240,18 +261,5 @@ impl World {
         };
         let once = |_| self.delivery.delay + self.entropy.between(Duration::ZERO, self.delivery.jitter);
         Fate::Delivered((0..copies).map(once).collect())
-    }
-
-    pub(crate) fn restart_gateway(&mut self) {
-        let (now, wall, seed) = (self.now, self.wall(), seed_of(&mut self.entropy));
-        self.watch.gateway_restarted();
-        self.watch.answers.disturbed(now, None);
-        self.gateway.restart(seed, now, wall);
-        for link in 0..self.links.len() {
-            if self.links[link].transport.is_reliable() {
-                self.lose(link, LinkState::ClosedByGateway, false);
-            }
-        }
-        self.settle_gateway();
     }
 }

@@ -7,13 +7,15 @@ use bytes::Bytes;
 use wakeline_clock::{Time, WallTime, earliest};
 use wakeline_entropy::Entropy;
 use wakeline_flow::FlowId;
+use wakeline_push::WakeId;
 use wakeline_registrar::{Config, PushKey, PushRequest, PushResult};
 use wakeline_sip_message::Name;
 use wakeline_user_agent::{CallPhase, Command, RegistrationPhase, Snapshot};
 
 use crate::broken::Broken;
-use crate::gateway::{Gateway, gateway_config};
+use crate::gateway::{Gateway, Kept, Standing, gateway_config};
 use crate::network::{Link, Seen, Weather};
+use crate::nodes::{NodeEnd, NodeNews};
 use crate::phone::{Life, Pace, SimPhone};
 use crate::push::Delivery;
 use crate::script::Script;
@@ -73,6 +75,12 @@ pub enum Happening {
     Token(usize, String),
     /// The gateway is killed and comes back.
     RestartGateway,
+    /// A node is killed.
+    KillNode(usize),
+    /// It comes back, if it was.
+    StartNode(usize),
+    /// Something between nodes.
+    Nodes(NodeNews),
     /// Some time has passed since a call ended or a phone came back: nobody who can know may still ring for a dead call.
     Check,
 }
@@ -125,7 +133,15 @@ pub struct World {
     pub recording: bool,
     /// Everything that happened, as text, when it is wanted.
     pub timeline: Option<Vec<String>>,
-    pub(crate) gateway: Gateway,
+    /// One, or the nodes of one.
+    pub(crate) gateways: Vec<Gateway>,
+    pub(crate) kept: Kept,
+    /// How long what a node stores, or sends another one, is under way.
+    pub(crate) news: Duration,
+    /// The connections between nodes, by the names that their ends have for them.
+    pub(crate) node_flows: BTreeMap<(usize, FlowId), NodeEnd>,
+    /// At which node a call came in last.
+    pub(crate) owners: BTreeMap<WakeId, usize>,
     pub(crate) links: Vec<Link>,
     pub(crate) by_phone_flow: BTreeMap<(usize, u32, FlowId), usize>,
     pub(crate) by_gateway_flow: BTreeMap<FlowId, usize>,
@@ -153,12 +169,29 @@ impl World {
 
     /// A world whose gateway is configured so.
     pub fn with(seed: u64, phones: Vec<SimPhone>, config: Config) -> World {
+        World::of(seed, phones, config, &[None])
+    }
+
+    /// A world whose gateway is two nodes that tell each other everything after `news`.
+    pub fn pair(seed: u64, phones: Vec<SimPhone>, config: Config, news: Duration) -> World {
+        let mut world = World::of(seed, phones, config, &[Some(0), Some(1)]);
+        world.news = news;
+        for node in [0, 1] {
+            world.happen(Happening::Nodes(NodeNews::Judge(node)));
+        }
+        world
+    }
+
+    fn of(seed: u64, phones: Vec<SimPhone>, config: Config, nodes: &[Option<usize>]) -> World {
         let mut entropy = Entropy::from_number(seed);
         let now = Time::from_millis(START);
         let mut users: Vec<String> = phones.iter().flat_map(SimPhone::users).collect();
         users.sort();
         users.dedup();
-        let gateway = Gateway::new(config, &users, seed_of(&mut entropy), now, WallTime(WALL));
+        let gateways = nodes.iter().map(|node| {
+            Gateway::new(config.clone(), &users, seed_of(&mut entropy), now, WallTime(WALL), *node)
+        });
+        let gateways = gateways.collect();
         World {
             now,
             phones,
@@ -170,7 +203,11 @@ impl World {
             broken: None,
             recording: true,
             timeline: None,
-            gateway,
+            gateways,
+            kept: Kept::default(),
+            news: Duration::ZERO,
+            node_flows: BTreeMap::new(),
+            owners: BTreeMap::new(),
             links: Vec::new(),
             by_phone_flow: BTreeMap::new(),
             by_gateway_flow: BTreeMap::new(),
@@ -241,7 +278,9 @@ impl World {
     /// Goes to the next moment at which anything happens; false when that is later than `end`.
     fn step(&mut self, end: Time) -> bool {
         let mut next = self.queue.first_key_value().map(|((when, _), _)| *when);
-        next = earliest(next, self.gateway.registrar.poll_timeout());
+        for node in self.gateways.iter_mut().filter(|node| node.standing == Standing::Up) {
+            next = earliest(next, node.registrar.poll_timeout());
+        }
         for phone in &mut self.phones {
             next = earliest(next, phone.due());
         }
@@ -261,11 +300,14 @@ impl World {
         }
         let (now, wall) = (self.now, self.wall());
         self.watch.tick(now);
-        if self.gateway.registrar.poll_timeout().is_some_and(|due| due <= now)
-            && !self.sleeps_through_timers()
-        {
-            self.gateway.registrar.handle_timeout(now, wall);
-            self.settle_gateway();
+        for node in 0..self.gateways.len() {
+            if self.gateways[node].standing == Standing::Up
+                && self.gateways[node].registrar.poll_timeout().is_some_and(|due| due <= now)
+                && !self.sleeps_through_timers()
+            {
+                self.gateways[node].registrar.handle_timeout(now, wall);
+                self.settle_gateway(node);
+            }
         }
         for phone in 0..self.phones.len() {
             if self.phones[phone].due().is_some_and(|due| due <= now) {
@@ -291,9 +333,10 @@ impl World {
             Happening::LostByPhone(_) => self.reach_phone(happening),
             Happening::LostByGateway(link) => self.lost_by_gateway(link),
             Happening::PushDone(life, key, result) => {
-                if life == self.gateway.lives {
-                    self.gateway.registrar.handle_push_result(now, wall, key, result);
-                    self.settle_gateway();
+                let alive = |node: &Gateway| node.lives == life && node.standing == Standing::Up;
+                if let Some(node) = self.gateways.iter().position(alive) {
+                    self.gateways[node].registrar.handle_push_result(now, wall, key, result);
+                    self.settle_gateway(node);
                 }
             }
             Happening::PushDelivered(token, payload) => self.push_delivered(&token, payload),
@@ -321,7 +364,13 @@ impl World {
                 self.phones[phone].token = Some(token);
                 self.hand_token(phone);
             }
-            Happening::RestartGateway => self.restart_gateway(),
+            Happening::RestartGateway => {
+                self.kill_node(0);
+                self.start_node(0);
+            }
+            Happening::KillNode(node) => self.kill_node(node),
+            Happening::StartNode(node) => self.start_node(node),
+            Happening::Nodes(news) => self.node_news(news),
             Happening::Check => self.check_ghosts(),
         }
     }
@@ -335,12 +384,12 @@ impl World {
 
     /// How many of everything the gateway holds.
     pub fn gateway_gauges(&self) -> wakeline_registrar::Gauges {
-        self.gateway.registrar.gauges()
+        self.gateways[0].registrar.gauges()
     }
 
     /// How often the gateway's trace has this leg.
     pub fn legs(&self, wanted: impl Fn(&wakeline_registrar::Leg) -> bool) -> usize {
-        self.gateway.count(wanted)
+        self.gateways.iter().map(|node| node.count(&wanted)).sum()
     }
 
     /// What a running phone holds.
@@ -393,6 +442,9 @@ impl World {
             | Happening::Moved(_)
             | Happening::Token(..)
             | Happening::RestartGateway
+            | Happening::KillNode(_)
+            | Happening::StartNode(_)
+            | Happening::Nodes(_)
             | Happening::Check => {
                 let text = format!("* {happening:?}");
                 self.note(|| text);

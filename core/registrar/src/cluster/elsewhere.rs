@@ -4,12 +4,14 @@ use wakeline_clock::{Time, WallTime};
 use wakeline_push::WakeState;
 
 use super::Home;
+use crate::binding::Wakeable;
 use crate::deadline::Due;
 use crate::events::Package;
 use crate::machine::Registrar;
 use crate::number::{AorId, BindingId, Device};
 use crate::outcome::{By, Ended};
 use crate::output::{Loaded, Persist, StoredBinding, StoredWake};
+use crate::trace::Leg;
 
 impl Registrar {
     /// Another node has made this change, in the order in which it made them.
@@ -65,10 +67,17 @@ impl Registrar {
     }
 
     fn binding_elsewhere(&mut self, now: Time, stored: StoredBinding) {
+        let id = stored.id;
         if !self.cluster.is_other(&stored.node) {
+            // Ours, and another node has heard that its token is dead.
+            if let Some(known) = self.bindings.get_mut(id)
+                && stored.token_dead
+                && known.registered == stored.registered
+            {
+                known.wakeable = Wakeable::TokenDead;
+            }
             return;
         }
-        let id = stored.id;
         if self.bindings.get(id).is_some_and(|known| known.registered > stored.registered) {
             // It has registered here since.
             return;
@@ -124,6 +133,7 @@ impl Registrar {
     pub(crate) fn release_elsewhere(&mut self, now: Time, aor: AorId, id: BindingId) {
         let Some(device) = self.bindings.get(id).map(crate::binding::Binding::device) else { return };
         if let Some(link) = self.link_towards(id) {
+            self.trace_pending(now, aor, device, Leg::RegisterOk(id));
             self.release_on(now, aor, device, id, link);
         }
     }

@@ -342,7 +342,7 @@ impl Registrar {
         let asked_for = crate::register::asked_wakes(&request);
         let states = self.wake_states(aor, &granted, &asked_for);
         for one in &granted {
-            self.trace_pending(now, aor, one, Leg::RegisterIn(one.binding));
+            self.trace_pending(now, aor, one.device, Leg::RegisterIn(one.binding));
         }
         let headers = self.register_ok_headers(now, aor, &request, &granted, None, states);
         // The proof of the upstream and what else it tells the phone stay; what it says of Contacts and ways is ours to say.
@@ -370,7 +370,7 @@ impl Registrar {
         self.trace(now, None, Leg::Registered { bindings });
         // Behind the 200 and in the same flight, once per device (RFC 8599 §5.6.2).
         for one in &granted {
-            self.trace_pending(now, aor, one, Leg::RegisterOk(one.binding));
+            self.trace_pending(now, aor, one.device, Leg::RegisterOk(one.binding));
             self.release(now, aor, one.device, one.binding);
         }
     }

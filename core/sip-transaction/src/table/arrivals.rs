@@ -37,6 +37,12 @@ impl Transactions {
         Ok(())
     }
 
+    /// The tag that [`Transactions::answer_stateless`] answers this request under.
+    pub fn stateless_tag(&self, request: &Message, flow: &FlowInfo) -> String {
+        let stamped = compose::stamped(request, flow);
+        self.matcher.stateless_tag(stamped.as_ref().unwrap_or(request))
+    }
+
     pub(super) fn handle_request(&mut self, now: Time, flow: &FlowInfo, request: Message) {
         let request = compose::stamped(&request, flow).unwrap_or(request);
         let method = request.method();

@@ -52,9 +52,15 @@ impl Finals {
     }
 
     /// INVITEs that never got one, of the gateway's present life and on links that are not excused.
-    pub(crate) fn unanswered(&self, gateway_life: u32, excused: impl Fn(usize) -> bool) -> Vec<String> {
+    pub(crate) fn unanswered(
+        &self,
+        gateway_life: impl Fn(usize) -> u32,
+        excused: impl Fn(usize) -> bool,
+    ) -> Vec<String> {
         let open = |invite: &&Invite| {
-            invite.finals.is_empty() && invite.gateway_life == gateway_life && !excused(invite.link)
+            invite.finals.is_empty()
+                && invite.gateway_life == gateway_life(invite.link)
+                && !excused(invite.link)
         };
         let told = |invite: &Invite| format!("an INVITE never got a final response ({})", invite.call_id);
         self.invites.values().filter(open).map(told).collect()

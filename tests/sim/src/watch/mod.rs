@@ -321,7 +321,12 @@ impl Watch {
     }
 
     /// The run is over. `excused`: whether nobody can be told on this link any more.
-    pub(crate) fn finish(&mut self, now: Time, gateway_life: u32, excused: impl Fn(usize) -> bool) {
+    pub(crate) fn finish(
+        &mut self,
+        now: Time,
+        gateway_life: impl Fn(usize) -> u32,
+        excused: impl Fn(usize) -> bool,
+    ) {
         let unanswered = self.finals.unanswered(gateway_life, excused);
         let unended: Vec<String> = self
             .calls
@@ -340,7 +345,7 @@ fn branch(bytes: &[u8]) -> Option<String> {
 }
 
 /// The wake id of an INVITE.
-fn wake_of(bytes: &[u8]) -> Option<WakeId> {
+pub(crate) fn wake_of(bytes: &[u8]) -> Option<WakeId> {
     if !bytes.starts_with(b"INVITE ") {
         return None;
     }
