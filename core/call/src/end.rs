@@ -35,9 +35,11 @@ pub enum EndReason {
     NoAnswer,
     /// Nothing came back at all.
     TimedOut,
+    /// Outgoing: no hop that the address leads to could be reached (RFC 3261 §18.4).
+    Unreachable,
     /// Incoming: a push told of a call whose INVITE never came.
     NeverArrived,
-    /// The network failed: 5xx, no transport, no ACK, a message that cannot be used.
+    /// The network failed: 5xx, no ACK, a message that cannot be used.
     Failed {
         /// The code of the response, if one was given.
         code: Option<u16>,
@@ -108,6 +110,7 @@ impl EndReason {
             EndReason::Redirected { .. } => "redirected",
             EndReason::NoAnswer => "no-answer",
             EndReason::TimedOut => "timed-out",
+            EndReason::Unreachable => "unreachable",
             EndReason::NeverArrived => "never-arrived",
             EndReason::Failed { .. } => "failed",
             EndReason::NotAuthorized => "not-authorized",
@@ -143,6 +146,7 @@ impl EndReason {
             | EndReason::Redirected { .. }
             | EndReason::NoAnswer
             | EndReason::TimedOut
+            | EndReason::Unreachable
             | EndReason::NeverArrived
             | EndReason::NotAuthorized
             | EndReason::PeerLost => None,

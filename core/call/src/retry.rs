@@ -105,7 +105,7 @@ impl Outgoing {
                 (EndReason::Failed { code: Some(503), why: "Service Unavailable".into() }, Some(503))
             }
             HopFailure::Silent => (EndReason::TimedOut, Some(408)),
-            HopFailure::Unreachable => (EndReason::Failed { code: None, why: "no connection".into() }, None),
+            HopFailure::Unreachable => (EndReason::Unreachable, None),
         };
         if !self.waiting_targets.is_empty() {
             return self.next_target(now, cx);

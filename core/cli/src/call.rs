@@ -257,7 +257,11 @@ pub(crate) fn quality_line(quality: &Quality) -> String {
 fn end_line(ended: &EndedCall) -> String {
     let code = ended.code.map(|code| format!(" ({code})")).unwrap_or_default();
     let seconds = ended.talk_ms as f64 / 1000.0;
-    format!("ended: {}{code} after {seconds:.1} s of talk", one_line(&ended.reason))
+    let cure = match ended.reason.as_str() {
+        "unreachable" => "; it cannot be reached, or no more: check the address, the port and the network",
+        _ => "",
+    };
+    format!("ended: {}{code} after {seconds:.1} s of talk{cure}", one_line(&ended.reason))
 }
 
 /// A problem and its cure, in one line.

@@ -126,6 +126,23 @@ fn nobody_to_register_at_and_a_wrong_command_line_have_their_codes() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean --username?"));
 }
 
+/// Over UDP it is ICMP that tells (RFC 3261 §18.4), on Linux and Android.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn an_address_where_nobody_listens_is_told_at_once_and_with_a_cure() {
+    for transport in ["0", "1"] {
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let alone = wakeline()
+            .args(["call", &format!("sip:mia@127.0.0.1:{port}"), "--no-audio", "--username", "ben"])
+            .args(["--register", "0", "--localip", "127.0.0.1", "--transport", transport])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&alone.stdout);
+        assert_eq!(alone.status.code(), Some(7), "{text}");
+        assert!(text.contains("ended: unreachable") && text.contains("check the address"), "{text}");
+    }
+}
+
 #[test]
 fn nobody_answers_and_a_far_end_that_is_lost_have_their_codes() {
     let mut callee = Callee::start();

@@ -295,7 +295,7 @@ fn f1_ringing_out_ends_once_with_a_cause_and_may_be_dialled_again() {
     assert_eq!(phone.calls()[0].phase, CallPhase::Alerting);
     roam(&mut phone);
     assert_eq!((phone.calls().len(), phone.ends().len()), (0, 1));
-    assert_eq!(phone.ends()[0].reason, "failed");
+    assert_eq!(phone.ends()[0].reason, "unreachable");
     assert!(phone.requests(&Method::Cancel).is_empty(), "the way is not known to lead anywhere yet");
     let new = registers_once(&mut phone);
     // Nobody rings on for a call that is over: the CANCEL of that INVITE comes from the new address (RFC 3261 §9.1).
