@@ -148,9 +148,8 @@ impl Registration {
         if let Some(wake) = wake {
             self.note_wake(wake);
         }
-        if self.summons == Summons::Answered {
-            self.summons = Summons::Owed { given_up: 0 };
-        }
+        // Whoever pushes again waits from now on: patience that had grown for the push before begins anew.
+        self.summons = Summons::Owed { given_up: 0 };
         match &self.state {
             // It will carry the id, or the one after it will.
             State::Opening(_) => self.keep_opening(now),

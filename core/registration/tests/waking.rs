@@ -202,3 +202,22 @@ fn refresh_push_joins_the_register_that_is_out_unless_that_is_unanswered_for_thr
         assert_eq!((bench.sent.len(), bench.opening), (sent, 0), "after {waited} ms");
     }
 }
+
+/// Race of a lost REGISTER with the next push: whoever pushed waits 5 s, from each of its pushes.
+#[test]
+fn push_that_comes_again_begins_the_patience_anew() {
+    for (again, waits) in [(false, 8), (true, 4)] {
+        let mut bench = Bench::registered(config(), Some(token("t1")));
+        bench.act(|machine, now| machine.suspend(now));
+        bench.act(|machine, now| machine.wake(now, None));
+        let first = bench.open();
+        assert_eq!(bench.next(), Duration::from_secs(4));
+        let second = bench.open();
+        assert_eq!((bench.sent.len(), bench.closed.last()), (2, Some(&first.id)), "the first is given up");
+        if again {
+            bench.act(|machine, now| machine.wake(now, None));
+        }
+        assert_eq!(bench.next(), Duration::from_secs(waits));
+        assert_eq!(bench.closed.last(), Some(&second.id));
+    }
+}
