@@ -91,7 +91,7 @@ fn f1_a_caller_that_moves_leaves_no_ghost() {
             world.after(Duration::ZERO, Happening::Moved(0));
             world.run(3 * S);
             assert!(!world.has_call(1, CallPhase::Ringing), "{place}, transport {transport}");
-            assert_eq!(world.phones[0].ends(), ["failed"], "{place}, transport {transport}");
+            assert_eq!(world.phones[0].ends(), ["unreachable"], "{place}, transport {transport}");
             // And the next call is as good as any.
             dial(&mut world);
             rings(&mut world);
