@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::place::{Folder, Process};
+use crate::place::{Folder, Process, wait_until};
 
 /// Starts a scenario that runs `calls` calls and then ends.
 pub fn start(
@@ -21,4 +21,14 @@ pub fn start(
     command.args(["-trace_msg", "-message_file"]).arg(folder.path(&format!("{name}-messages.log")));
     command.args(more).current_dir(folder.as_path());
     Process::start(&command, folder, &format!("{name}.log"))
+}
+
+/// Waits until SIPp hears UDP at this port: a call that comes before is refused by ICMP, and our phone believes that. The
+/// kernel's list is read because a trial of our own could take the port away.
+pub fn hears(port: u16) {
+    let local = format!(":{port:04X}");
+    wait_until("SIPp opens its port", || {
+        let sockets = std::fs::read_to_string("/proc/self/net/udp").unwrap_or_default();
+        sockets.lines().filter_map(|line| line.split_whitespace().nth(1)).any(|at| at.ends_with(&local))
+    });
 }

@@ -35,6 +35,7 @@ impl Line {
             "127.0.0.1",
             &["-m", "1", "-mp", &media.to_string()],
         );
+        sipp::hears(port);
         let mut account = vec![
             ("serveraddress", "127.0.0.1".to_owned()),
             ("proxyaddress", format!("127.0.0.1:{port}")),
