@@ -66,7 +66,7 @@ impl Gateway {
         let senders = Senders::new(&config.push)?;
         machine.push.vapid = senders.vapid();
         let canaries = canaries(&senders, &config.push.canary)?;
-        let certificates = Arc::new(certificates(&config, &mut own)?);
+        let certificates = Arc::new(certificates(&config, &mut store, &mut own)?);
         let (grants, signer) = granted(&config, &mut store, &mut own)?;
         let seed = random()?;
         let nonces = record::nonces(&own.known);

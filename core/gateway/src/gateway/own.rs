@@ -79,7 +79,12 @@ pub(super) fn granted(
     Ok((store.load(Table::Grants, now)?, Some(signer)))
 }
 
-pub(super) fn certificates(config: &Config, own: &mut Own) -> Result<Certificates, StartError> {
+/// The operator's certificate, or one of our own; of several nodes that start at once the first one's stands.
+pub(super) fn certificates(
+    config: &Config,
+    store: &mut Option<AnyStore>,
+    own: &mut Own,
+) -> Result<Certificates, StartError> {
     match config.tls.checked()? {
         Some((certificate, key)) => Ok(Certificates::from_files(certificate, key)?),
         None => {
@@ -87,7 +92,15 @@ pub(super) fn certificates(config: &Config, own: &mut Own) -> Result<Certificate
             names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
             names.sort();
             names.dedup();
-            let (certificates, pem) = Certificates::self_signed(names, own.get("certificate").as_deref())?;
+            let known = own.get("certificate");
+            let (mut certificates, mut pem) = Certificates::self_signed(names.clone(), known.as_deref())?;
+            if let (None, Some(store)) = (known, store) {
+                let row = Row { key: b"certificate".to_vec(), value: pem.clone().into_bytes(), until: None };
+                let stands = String::from_utf8_lossy(&store.claim(Table::Own, row)?.value).into_owned();
+                if stands != pem {
+                    (certificates, pem) = Certificates::self_signed(names, Some(&stands))?;
+                }
+            }
             own.put("certificate", &pem);
             Ok(certificates)
         }
