@@ -22,6 +22,7 @@ use crate::edge::next_hop::Dial;
 use crate::edge::sessions::Sessions;
 use crate::knocks::Knocks;
 use crate::provision::{self, Office};
+use crate::push::PushThread;
 use crate::push::canary::{Canary, Reports};
 use crate::push::dispatch::{Dispatcher, Senders};
 use crate::server::{Command, Server, State};
@@ -117,11 +118,12 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
             tokio::spawn(web::serve(listener, tls, provision::router(Arc::clone(&office)), manners));
         }
     }
+    let pushing = PushThread::start().map_err(StartError::System)?;
     let warming = senders.clone();
-    tokio::spawn(async move { warming.warm().await });
+    pushing.spawn(async move { warming.warm().await });
     let (canaries, reports) = canaries;
     for canary in canaries {
-        tokio::spawn(canary.run());
+        pushing.spawn(canary.run());
     }
     let (results_in, results) = mpsc::unbounded_channel();
     let now = system::now();
@@ -147,7 +149,7 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
         inbound,
         commands,
         results,
-        pushes: Dispatcher::new(senders, results_in),
+        pushes: Dispatcher::new(senders, pushing, results_in),
         canaries: reports,
         keeper,
         traces,

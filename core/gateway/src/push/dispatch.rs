@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use wakeline_clock::system;
 use wakeline_push::{Dialect, Payload, Provider, PushTarget, Service};
@@ -12,9 +13,13 @@ use wakeline_registrar::{PushKey, PushPurpose, PushRequest, PushResult};
 
 use super::{
     AllowedHosts, ApnsSender, ApnsSetup, FcmSender, FcmSetup, HookSender, HookSetup, Lookup, Outcome,
-    Purpose, Push, ServiceAccount, SetupError, SigningKey, Trust, WebPushSender, WebPushSetup,
+    Purpose, Push, PushThread, ServiceAccount, SetupError, SigningKey, Trust, WebPushSender, WebPushSetup,
 };
 use crate::config as settings;
+
+/// Repeated pushes that may be on their way at once. A repeat is for a phone that has slept through a push already; the
+/// first push of the next call does not wait behind a crowd of them.
+const REPEATS: usize = 64;
 
 /// One service's sender.
 #[derive(Debug, Clone)]
@@ -156,13 +161,20 @@ fn some(text: &str) -> Option<String> {
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     senders: Senders,
+    thread: PushThread,
+    repeats: Arc<Semaphore>,
     on_their_way: BTreeMap<PushKey, AbortHandle>,
     results: mpsc::UnboundedSender<(PushKey, PushResult)>,
 }
 
 impl Dispatcher {
-    pub(crate) fn new(senders: Senders, results: mpsc::UnboundedSender<(PushKey, PushResult)>) -> Dispatcher {
-        Dispatcher { senders, on_their_way: BTreeMap::new(), results }
+    pub(crate) fn new(
+        senders: Senders,
+        thread: PushThread,
+        results: mpsc::UnboundedSender<(PushKey, PushResult)>,
+    ) -> Dispatcher {
+        let repeats = Arc::new(Semaphore::new(REPEATS));
+        Dispatcher { senders, thread, repeats, on_their_way: BTreeMap::new(), results }
     }
 
     /// Starts a push, on a task of its own so that none waits for another; its result comes by the channel.
@@ -180,8 +192,9 @@ impl Dispatcher {
         let only_token = request.target.targets().is_ok_and(|targets| targets.len() == 1);
         let asked = request.asked_at;
         let results = self.results.clone();
-        let task = tokio::spawn(async move {
-            let result = match result_of(&sender.send(&push).await) {
+        let repeats = (request.attempt > 1).then(|| Arc::clone(&self.repeats));
+        let task = self.thread.spawn(async move {
+            let result = match result_of(&sent(&sender, &push, repeats.as_deref()).await) {
                 // A notification token has died beside a VoIP token: calls can still ring.
                 PushResult::Gone { .. } if !only_token && push.purpose != Purpose::Call => {
                     PushResult::Refused
@@ -192,7 +205,7 @@ impl Dispatcher {
             };
             let _ = results.send((key, result));
         });
-        self.on_their_way.insert(key, task.abort_handle());
+        self.on_their_way.insert(key, task);
     }
 
     /// The push is no longer wanted.
@@ -209,6 +222,16 @@ impl Dispatcher {
 
     pub(crate) fn on_their_way(&self) -> usize {
         self.on_their_way.len()
+    }
+}
+
+/// Sends; a repeat waits until it may.
+async fn sent(sender: &Sender, push: &Push, repeats: Option<&Semaphore>) -> Outcome {
+    let Some(repeats) = repeats else { return sender.send(push).await };
+    let left = push.until.since(system::now());
+    match tokio::time::timeout(left, repeats.acquire()).await {
+        Ok(Ok(_place)) => sender.send(push).await,
+        Ok(Err(_)) | Err(_) => Outcome::TooLate,
     }
 }
 
@@ -281,6 +304,7 @@ fn result_of(outcome: &Outcome) -> PushResult {
 mod tests {
     use super::*;
     use wakeline_push::PushParameters;
+    use wakeline_push_services::{Answer, FcmOptions, FcmService, Step};
 
     fn targets(param: &str, prid: &str) -> Vec<PushTarget> {
         let uri = [("pn-provider", Some("apns")), ("pn-param", Some(param)), ("pn-prid", Some(prid))];
@@ -305,6 +329,59 @@ mod tests {
             assert_eq!(text(param, prid, Purpose::Request).as_deref(), quiet);
             assert_eq!(text(param, prid, Purpose::Message).as_deref(), quiet);
             assert_eq!(text(param, prid, Purpose::Refresh).as_deref(), quiet);
+        }
+    }
+
+    fn request(number: u64, attempt: u8, prid: &str) -> PushRequest {
+        let uri =
+            [("pn-provider", Some("fcm")), ("pn-param", Some("wakeline-demo")), ("pn-prid", Some(prid))];
+        let target = match PushParameters::read(uri) {
+            Ok(wakeline_push::ContactPush::Bound(parameters)) => parameters,
+            other => panic!("{other:?}"),
+        };
+        PushRequest {
+            key: PushKey(number),
+            target,
+            purpose: PushPurpose::Refresh,
+            account: String::new(),
+            contact_user: String::new(),
+            ttl: Duration::ZERO,
+            hold: Duration::from_secs(60),
+            attempt,
+            asked_at: system::wall(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_repeats_does_not_stand_before_a_first_push() {
+        let service = FcmService::start(FcmOptions { tls: false, ..FcmOptions::default() }).await.unwrap();
+        service.always_for("dK2_example:slow", Step::answer(Answer::Silence));
+        let account = ServiceAccount::from_json(&service.service_account_json()).unwrap();
+        let fcm = FcmSender::new(FcmSetup {
+            accounts: vec![account],
+            endpoint: service.endpoint(),
+            trust: Trust::default(),
+            package: None,
+            concurrency: 4 * REPEATS,
+        });
+        let senders = Senders { fcm: Some(fcm.unwrap()), ..Senders::default() };
+        let (results, mut told) = mpsc::unbounded_channel();
+        let mut pushes = Dispatcher::new(senders, PushThread::start().unwrap(), results);
+        for number in 0..REPEATS as u64 + 10 {
+            pushes.send(&request(number, 2, "dK2_example:slow"));
+        }
+        pushes.send(&request(1000, 1, "dK2_example:first"));
+        assert_eq!(told.recv().await, Some((PushKey(1000), PushResult::Accepted)));
+        // Those that wait have not been at the service, and those that are there are no more than may be.
+        let slow = || service.records().iter().filter(|sent| sent.device.ends_with("slow")).count();
+        assert!(slow() <= REPEATS, "{} repeats at once", slow());
+        // A place that is given back is the next one's.
+        while slow() < REPEATS {
+            tokio::task::yield_now().await;
+        }
+        pushes.cancel(PushKey(0));
+        while slow() < REPEATS + 1 {
+            tokio::task::yield_now().await;
         }
     }
 

@@ -18,6 +18,7 @@ mod pace;
 mod provider_token;
 mod push_address;
 mod service_account;
+mod thread;
 mod vapid;
 pub mod webpush;
 mod webpush_seal;
@@ -33,6 +34,7 @@ pub(crate) use http::client_for_one;
 pub use outcome::{Outcome, Verdict};
 pub use push_address::{AllowedHosts, Lookup};
 pub use service_account::ServiceAccount;
+pub(crate) use thread::PushThread;
 pub use webpush::{WebPushSender, WebPushSetup};
 
 use std::collections::BTreeMap;

@@ -40,7 +40,7 @@ const DUTIES: Duration = Duration::from_secs(1);
 const ADDRESSES: usize = 2_000_000;
 /// How often the certificate's files are looked at.
 const CERTIFICATE: Duration = Duration::from_secs(10);
-/// Messages of streams per turn, and batches of one UDP socket.
+/// Messages of streams or results of pushes per turn, and batches of one UDP socket.
 const TURN: usize = 256;
 const UDP_TURN: usize = 4;
 
@@ -122,7 +122,7 @@ impl State {
 enum Woken {
     Command(Option<Command>),
     Inbound,
-    Pushed((PushKey, PushResult)),
+    Pushed,
     Readable(usize),
     Unblocked,
     Time,
@@ -133,6 +133,7 @@ impl Server {
     pub(crate) async fn run(mut self) {
         let mut messages = Vec::with_capacity(TURN);
         let mut datagrams = Vec::with_capacity(BATCH);
+        let mut pushed = Vec::with_capacity(TURN);
         // Before anything else is told.
         self.say_alive(system::now(), system::wall());
         loop {
@@ -141,11 +142,11 @@ impl Server {
                 self.registrar.poll_timeout().map_or(self.state.duties, |due| due.min(self.state.duties));
             let woken = {
                 let sleep = tokio::time::sleep(deadline.since(system::now()));
-                let (udp, inbound) = (&self.udp, &mut self.inbound);
+                let (udp, inbound, results) = (&self.udp, &mut self.inbound, &mut self.results);
                 tokio::select! {
                     command = self.commands.recv() => Woken::Command(command),
                     _ = inbound.recv_many(&mut messages, TURN) => Woken::Inbound,
-                    Some(result) = self.results.recv() => Woken::Pushed(result),
+                    _ = results.recv_many(&mut pushed, TURN) => Woken::Pushed,
                     index = readable(udp) => Woken::Readable(index),
                     () = unblocked(udp) => Woken::Unblocked,
                     () = sleep => Woken::Time,
@@ -160,9 +161,11 @@ impl Server {
                         self.hear(now, wall, message);
                     }
                 }
-                Woken::Pushed((key, result)) => {
-                    self.pushes.done(key);
-                    self.registrar.handle_push_result(now, wall, key, result);
+                Woken::Pushed => {
+                    for (key, result) in pushed.drain(..) {
+                        self.pushes.done(key);
+                        self.registrar.handle_push_result(now, wall, key, result);
+                    }
                 }
                 Woken::Readable(index) => self.read_udp(index, &mut datagrams),
                 Woken::Unblocked | Woken::Time => {}
