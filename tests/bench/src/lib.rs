@@ -34,6 +34,7 @@ pub mod path;
 pub mod phones;
 pub mod processes;
 pub mod proxy;
+pub mod pushes;
 pub mod registering;
 pub mod relay;
 pub mod restart;

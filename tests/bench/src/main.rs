@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use wakeline_bench::row::{self, Row};
-use wakeline_bench::{audio, calls, held, idle, load, parse, proxy, registering, restart, size, wake};
+use wakeline_bench::{
+    audio, calls, held, idle, load, parse, proxy, pushes, registering, restart, size, wake,
+};
 
 const USAGE: &str = "usage: cargo xtask bench [ROOM…] [--pairs N] [--quick] [--markdown]";
 
@@ -47,7 +49,7 @@ const SOX: (&str, &str) = ("/usr/bin/sox", "sox");
 const VALGRIND: (&str, &str) = ("/usr/bin/valgrind", "valgrind");
 
 /// The rooms of the gateway, in one word.
-const GATEWAY: [&str; 6] = ["load", "proxy", "held", "connections", "wake", "restart"];
+const GATEWAY: [&str; 8] = ["load", "proxy", "held", "pushes", "connections", "crowd", "wake", "restart"];
 
 const ROOMS: &[Room] = &[
     Room {
@@ -114,11 +116,25 @@ const ROOMS: &[Room] = &[
         measure: |scale| held::rows(scale.of(20_000, 3000)),
     },
     Room {
+        name: "pushes",
+        rows: "15",
+        metric: "what a push costs its sender",
+        peers: &[],
+        measure: |scale| pushes::rows(scale.of(20_000, 3000), scale.of(5, 2)),
+    },
+    Room {
         name: "connections",
         rows: "13",
         metric: "memory of an idle TLS connection",
         peers: &[KAMAILIO, KAMAILIO_TLS],
         measure: |scale| wake::idle(scale.of(2000, 300)),
+    },
+    Room {
+        name: "crowd",
+        rows: "13",
+        metric: "many TLS connections held",
+        peers: &[],
+        measure: |scale| wake::crowd(scale.of(20_000, 2000)),
     },
     Room {
         name: "wake",

@@ -182,3 +182,40 @@ pub fn idle(count: usize) -> Vec<Row> {
         .remark(OF_B),
     ]
 }
+
+/// File descriptors that a server or the bench needs beside its connections.
+const OTHER_FILES: usize = 120;
+
+/// How many files a process here may open; the server is started with the same limit.
+fn files() -> usize {
+    let text = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("Max open files"));
+    line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(usize::MAX)
+}
+
+/// So many registered connections at once, as far as the system lets a process have them; each answers a keep-alive
+/// when the last is there.
+pub fn crowd(wanted: usize) -> Vec<Row> {
+    let count = wanted.min(files().saturating_sub(OTHER_FILES));
+    let folder = Folder::new("bench-crowd");
+    let server = servers::start(Make::Ours, &folder, count, None);
+    let mut phones = Phones::of(&server, count);
+    let empty = server.memory();
+    eprintln!("  {count} TLS connections register and stay (a process may have {} files here)", files());
+    let mut streams: Vec<_> = (0..count).map(|number| phones.wake(number, false).0).collect();
+    std::thread::sleep(Duration::from_secs(3));
+    let grown = server.memory() - empty;
+    let mut alive = 0;
+    for stream in &mut streams {
+        let mut pong = [0; 2];
+        let answered = stream.write_all(b"\r\n\r\n").is_ok() && stream.read_exact(&mut pong).is_ok();
+        alive += usize::from(answered && pong == *b"\r\n");
+    }
+    let metric = format!("registered TLS connections held at once, of {wanted}");
+    let goal = Goal::AtLeast(wanted as f64);
+    let mut held = Row::alone("13", metric, "", goal, vec![alive as f64]).remark(OF_B);
+    if count < wanted {
+        held = held.remark("(goal of B; a process may open no more files here)");
+    }
+    vec![held, Row::alone("13", "memory of each of these", "B", Goal::Told, vec![grown / count as f64])]
+}

@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     build(&["-p", "wakeline"])?;
     build(&["-p", "wakeline-engine", "--example", "cost"])?;
     build(&["-p", "wakeline-sip-message", "--example", "read_again"])?;
+    build(&["-p", "wakeline-gateway", "--example", "push_load"])?;
     let built = shell::target().join("shipping");
     let mut command = shell::cargo(&["run", "--quiet", "--release", "-p", "wakeline-bench", "--"]);
     command
@@ -33,6 +34,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         .env("WAKELINE_PROGRAM", built.join("wakeline"))
         .env("WAKELINE_BENCH_ENGINE", built.join("examples/cost"))
         .env("WAKELINE_BENCH_READ", built.join("examples/read_again"))
+        .env("WAKELINE_BENCH_PUSH", built.join("examples/push_load"))
         // What a user's phone logs, and not what a test's does.
         .env("WAKELINE_LOG", "warn");
     match python() {
