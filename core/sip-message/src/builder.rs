@@ -159,9 +159,8 @@ impl Builder {
                 return Err(BuildError::Reserved(name.clone()));
             }
         }
-        let mut out = BytesMut::with_capacity(512 + self.body.as_ref().map_or(0, Bytes::len));
         let mut hops = false;
-        match &start {
+        let first = match &start {
             StartLine::Request { method, uri } => {
                 for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
                     if !has(&name) {
@@ -173,13 +172,19 @@ impl Builder {
                 if cseq.is_none_or(|cseq| cseq.method != *method) {
                     return Err(BuildError::Syntax(Place::Header(Name::CSeq)));
                 }
-                out.put_slice(format!("{method} {uri} SIP/2.0\r\n").as_bytes());
                 hops = !has(&Name::MaxForwards);
+                format!("{method} {uri} SIP/2.0\r\n")
             }
-            StartLine::Response { code, reason } => {
-                out.put_slice(format!("SIP/2.0 {code} {reason}\r\n").as_bytes());
-            }
-        }
+            StartLine::Response { code, reason } => format!("SIP/2.0 {code} {reason}\r\n"),
+        };
+        let body = self.body.unwrap_or_default();
+        let vias = self.vias.iter().map(|via| write::line_len("Via", via.as_str()));
+        let lines = self.lines.iter().map(|(name, value)| write::line_len(name.as_str(), value.as_str()));
+        let hops_len = if hops { write::line_len("Max-Forwards", "70") } else { 0 };
+        // To the byte: a response is kept for its copies.
+        let head = first.len() + vias.sum::<usize>() + hops_len + lines.sum::<usize>();
+        let mut out = BytesMut::with_capacity(head + tail_len(&body));
+        out.put_slice(first.as_bytes());
         for via in &self.vias {
             write::line(&mut out, "Via", via.as_str());
         }
@@ -189,8 +194,14 @@ impl Builder {
         for (name, value) in &self.lines {
             write::line(&mut out, name.as_str(), value.as_str());
         }
-        finish(out, self.body.unwrap_or_default())
+        finish(out, body)
     }
+}
+
+/// What [`finish`] adds.
+pub(crate) fn tail_len(body: &Bytes) -> usize {
+    let digits = body.len().checked_ilog10().unwrap_or(0) as usize + 1;
+    "Content-Length: \r\n\r\n".len() + digits + body.len()
 }
 
 /// Writes Content-Length, the empty line and the body, and reads the whole back.

@@ -208,8 +208,16 @@ impl Edit<'_> {
             return Err(error);
         }
         let body = self.body.unwrap_or_else(|| self.message.body().clone());
-        let mut out = BytesMut::with_capacity(self.message.len() + 256);
-        out.put_slice(self.start.as_deref().unwrap_or(self.message.start_line()).as_bytes());
+        let start = self.start.as_deref().unwrap_or(self.message.start_line());
+        let lines = self.lines.iter().map(|row| match row {
+            Row::Kept(line) if line.code() == Name::ContentLength.code() => 0,
+            Row::Kept(line) => write::line_len(line.name_text(), line.value()),
+            Row::Written(name, value) => write::line_len(name.as_str(), value.as_str()),
+        });
+        // To the byte: what was edited may be kept for as long as a call is held.
+        let head = start.len() + 2 + lines.sum::<usize>();
+        let mut out = BytesMut::with_capacity(head + crate::builder::tail_len(&body));
+        out.put_slice(start.as_bytes());
         out.put_slice(b"\r\n");
         for row in &self.lines {
             match row {

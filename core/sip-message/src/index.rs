@@ -30,7 +30,8 @@ pub(crate) struct Line {
     pub(crate) end: u16,
 }
 
-pub(crate) type Lines = SmallVec<[Line; 32]>;
+/// As many as most messages have; one that is held for long carries this much.
+pub(crate) type Lines = SmallVec<[Line; 24]>;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start {

@@ -81,6 +81,11 @@ pub(crate) fn value(name: &Name, text: &str) -> Result<Checked, BuildError> {
     if good { Ok(Checked(text.into())) } else { Err(BuildError::Syntax(place())) }
 }
 
+/// How many bytes [`line`] writes.
+pub(crate) fn line_len(name: &str, value: &str) -> usize {
+    name.len() + value.len() + ": \r\n".len()
+}
+
 pub(crate) fn line(out: &mut BytesMut, name: &str, value: &str) {
     out.put_slice(name.as_bytes());
     out.put_slice(b": ");
