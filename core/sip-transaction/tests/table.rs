@@ -168,6 +168,8 @@ fn server_says_100_after_200_ms_of_silence_and_repeats_what_it_said_last() {
     bench.respond(key, &request, 180).unwrap();
     bench.receive(UDP(1), invite);
     assert_eq!(bench.statuses(), [(200, 100), (200, 100), (200, 180), (200, 180)]);
+    let bytes: Vec<_> = bench.sent.iter().map(|(_, _, sent)| sent.to_bytes()).collect();
+    assert!(bytes[0] == bytes[1] && bytes[2] == bytes[3], "word for word");
     assert!(bench.events.is_empty());
 }
 

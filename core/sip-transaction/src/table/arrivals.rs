@@ -6,7 +6,7 @@ use wakeline_flow::{FlowInfo, Transmit};
 use wakeline_sip_message::{CSeq, Message, Method, Name};
 
 use super::reply::Reply;
-use super::server::{Came, Server, ServerMachine};
+use super::server::{Came, Said, Server, ServerMachine};
 use super::{Owner, Transactions};
 use crate::compose;
 use crate::config::{Merged, Overload, TransactionError};
@@ -142,7 +142,7 @@ impl Transactions {
             machine,
             owner,
             request: Some(request),
-            last: None,
+            said: Said::Nothing,
             to_tag: None,
             running: Running::new(),
         }));

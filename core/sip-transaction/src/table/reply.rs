@@ -93,7 +93,7 @@ impl Transactions {
         }
         server.reply = Reply::On(*flow);
         self.by_flow.insert((flow.id, Key::Server(key)));
-        if let Some(bytes) = server.last.clone() {
+        if let Some(bytes) = server.last() {
             self.transmits.push_back(Transmit { flow: flow.id, bytes });
         }
         Ok(())

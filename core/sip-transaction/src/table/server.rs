@@ -23,6 +23,14 @@ pub(super) enum ServerMachine {
     Other(non_invite_server::State),
 }
 
+/// What was said last, for copies of the request.
+pub(super) enum Said {
+    Nothing,
+    /// 100: a gateway holds a call behind one for long, so it is written again when a copy asks for it.
+    Trying,
+    Response(Bytes),
+}
+
 pub(super) struct Server {
     pub(super) name: MatchKey,
     pub(super) merge: Option<MatchKey>,
@@ -31,7 +39,7 @@ pub(super) struct Server {
     pub(super) owner: Owner,
     /// Kept until the final response.
     pub(super) request: Option<Message>,
-    pub(super) last: Option<Bytes>,
+    pub(super) said: Said,
     pub(super) to_tag: Option<Box<str>>,
     pub(super) running: Running,
 }
@@ -44,6 +52,20 @@ pub(super) enum Came {
 }
 
 impl Server {
+    /// What was said last.
+    pub(super) fn last(&self) -> Option<Bytes> {
+        match &self.said {
+            Said::Nothing => None,
+            Said::Trying => self.trying(),
+            Said::Response(bytes) => Some(bytes.clone()),
+        }
+    }
+
+    fn trying(&self) -> Option<Bytes> {
+        let invite = self.request.as_ref()?;
+        Some(compose::response(invite, 100, None, &[]).ok()?.to_bytes())
+    }
+
     /// Whether the user has something to say yet, or to repeat.
     pub(super) fn awaits_user(&self) -> bool {
         match self.machine {
@@ -72,11 +94,14 @@ impl Transactions {
         if let Some(tag) = response.to_tag() {
             server.to_tag = Some(tag.into());
         }
-        server.last = Some(response.to_bytes());
+        server.said = Said::Response(response.to_bytes());
         if class != Class::Provisional {
             server.request = None;
         }
         self.step_server(now, key, ServerInput::Respond(class), None);
+        if let (100, Some(server)) = (status, self.servers.get_mut(key.0)) {
+            server.said = Said::Trying;
+        }
         Ok(())
     }
 
@@ -110,20 +135,15 @@ impl Transactions {
             let Some(server) = self.servers.get_mut(key.0) else { return };
             let event = match action {
                 Action::Transmit => {
-                    if let (Some(bytes), Some(flow)) = (server.last.clone(), server.reply.way()) {
+                    if let (Some(bytes), Some(flow)) = (server.last(), server.reply.way()) {
                         self.transmits.push_back(Transmit { flow: flow.id, bytes });
                     }
                     None
                 }
                 Action::Trying => {
-                    let trying =
-                        server.request.as_ref().map(|invite| compose::response(invite, 100, None, &[]));
-                    if let Some(Ok(trying)) = trying {
-                        let bytes = trying.to_bytes();
-                        server.last = Some(bytes.clone());
-                        if let Some(flow) = server.reply.way() {
-                            self.transmits.push_back(Transmit { flow: flow.id, bytes });
-                        }
+                    server.said = Said::Trying;
+                    if let (Some(bytes), Some(flow)) = (server.trying(), server.reply.way()) {
+                        self.transmits.push_back(Transmit { flow: flow.id, bytes });
                     }
                     None
                 }
