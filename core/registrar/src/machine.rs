@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 use wakeline_clock::{Time, WallTime, earliest};
 use wakeline_entropy::Entropy;
 use wakeline_flow::{FlowId, FlowInfo, Received};
@@ -69,7 +70,7 @@ pub struct Registrar {
     pub(crate) bindings: Bindings,
     pub(crate) flows: Flows,
     pub(crate) contexts: BTreeMap<ContextId, Box<Context>>,
-    pub(crate) by_aor: BTreeMap<AorId, Vec<ContextId>>,
+    pub(crate) by_aor: BTreeMap<AorId, SmallVec<[ContextId; 2]>>,
     pub(crate) by_server: BTreeMap<ServerKey, ContextId>,
     pub(crate) by_client: BTreeMap<ClientKey, (ContextId, u8)>,
     pub(crate) pushes: BTreeMap<PushKey, PushFor>,

@@ -6,6 +6,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use smallvec::SmallVec;
 use wakeline_clock::Time;
 
 use crate::keyed::{Keyed, Table};
@@ -31,8 +32,9 @@ pub struct Left {
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// One name's use: the instants of the last hour, never more than the hour's allowance.
-type Use = VecDeque<Time>;
+/// One name's use: the instants of the last hour, oldest first, never more than the hour's allowance. Most have one or
+/// two, and cost nothing beside the table.
+type Use = SmallVec<[Time; 2]>;
 
 /// Allowances by name. A name that took nothing within the hour is forgotten.
 pub(crate) struct Quota {
@@ -58,14 +60,13 @@ impl Quota {
             self.queue.push_back(name);
         }
         let used = self.uses.entry(name).or_default();
-        while used.front().is_some_and(|taken| now.since(*taken) >= HOUR) {
-            used.pop_front();
-        }
+        let past = used.iter().take_while(|taken| now.since(**taken) >= HOUR).count();
+        drop(used.drain(..past));
         let in_minute = used.iter().rev().take_while(|taken| now.since(**taken) < MINUTE).count();
         let granted = used.len() < usize::from(self.allowance.per_hour)
             && in_minute < usize::from(self.allowance.per_minute);
         if granted {
-            used.push_back(now);
+            used.push(now);
         }
         granted
     }
@@ -80,9 +81,9 @@ impl Quota {
         }
         let used = self.uses.entry(name).or_default();
         if used.len() >= usize::from(self.allowance.per_hour) {
-            used.pop_front();
+            drop(used.drain(..used.len().min(1)));
         }
-        used.push_back(now);
+        used.push(now);
     }
 
     /// What `name` has left, without taking any of it.
@@ -102,7 +103,7 @@ impl Quota {
         for _ in 0..most.min(self.queue.len()) {
             let Some(name) = self.queue.pop_front() else { return };
             match self.uses.get(&name) {
-                Some(used) if used.back().is_some_and(|taken| now.since(*taken) < HOUR) => {
+                Some(used) if used.last().is_some_and(|taken| now.since(*taken) < HOUR) => {
                     self.queue.push_back(name);
                 }
                 Some(_) => {
