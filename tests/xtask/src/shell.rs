@@ -34,16 +34,23 @@ pub(crate) fn run(mut command: Command) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("'{}' ended with {status}", shown(&command))) }
 }
 
-/// Runs a command and returns what it printed.
+/// Runs a command and returns what it printed; the end of it stands in the error when the command fails.
 pub(crate) fn output(mut command: Command) -> Result<String, String> {
     let output = command
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("cannot start '{}': {error}", shown(&command)))?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
-        return Err(format!("'{}' ended with {}", shown(&command), output.status));
+        let end = last_lines(&printed, 20);
+        return Err(format!("'{}' ended with {}; it printed:\n{end}", shown(&command), output.status));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(printed)
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 /// Runs a command, hands every line of its output to `line` as it comes, and tells whether it succeeded.
@@ -77,4 +84,18 @@ pub(crate) fn cache() -> PathBuf {
     std::env::var_os("WAKELINE_CACHE").map(PathBuf::from).unwrap_or_else(|| {
         std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(std::env::temp_dir).join(".cache/wakeline")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_tells_what_was_printed() {
+        let mut failing = command("sh", &["-c", "seq 1 30; exit 3"]);
+        failing.stderr(Stdio::null());
+        let error = output(failing).unwrap_err();
+        assert!(error.contains("exit status: 3") && error.ends_with("\n29\n30"), "{error}");
+        assert!(error.contains("printed:\n11\n"), "{error}");
+    }
 }

@@ -1,7 +1,9 @@
 //! Devices without hardware, paced by the clock: silence, a tone, a WAV file; and a recording of what is played.
 //!
 //! The microphone runs one frame ahead of the clock, as a real one does that was opened early: the first packet of a
-//! call need not wait for the first frame to fill.
+//! call need not wait for the first frame to fill. The loudspeaker is given one turn in advance, as a real one has to be:
+//! what comes in at a moment is never played before it. A recording begins where the microphone began, so that a place in
+//! it and the same place in the file that was played are the same moment.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -15,7 +17,7 @@ use super::{AudioDevice, AudioError};
 
 /// The rate when no file says another: wide band, at half the cost of 48 kHz.
 const RATE: u32 = 16_000;
-/// How far the microphone is ahead.
+/// How far the microphone is ahead of the clock, and what the loudspeaker is given in advance.
 const AHEAD: Duration = Duration::from_millis(20);
 /// When the loop slept longer than this (a suspended process), what was missed is skipped, not made up for.
 const LONGEST_GAP: Duration = Duration::from_millis(500);
@@ -36,6 +38,15 @@ struct Recording {
     path: PathBuf,
     file: BufWriter<File>,
     samples: u32,
+}
+
+impl Recording {
+    fn write(&mut self, samples: &[i16]) -> std::io::Result<()> {
+        let mut bytes = Vec::with_capacity(samples.len() * 2);
+        wav::write(samples, &mut bytes);
+        self.samples = self.samples.saturating_add(u32::try_from(samples.len()).unwrap_or(u32::MAX));
+        self.file.write_all(&bytes)
+    }
 }
 
 /// A device that the clock drives.
@@ -111,8 +122,8 @@ impl Paced {
     }
 
     fn new(now: Time, rate: u32, source: Source, recording: Option<Recording>) -> Paced {
-        let (captured, played) = (Pace::new(now - AHEAD), Pace::new(now));
-        Paced { rate, source, recording, captured, played, failure: None }
+        let pace = || Pace::new(now - AHEAD);
+        Paced { rate, source, recording, captured: pace(), played: pace(), failure: None }
     }
 }
 
@@ -125,7 +136,11 @@ fn open_recording(path: Option<&Path>, rate: u32) -> Result<Option<Recording>, A
     let file = File::create(path).map_err(|error| failed(path, error))?;
     let mut file = BufWriter::new(file);
     file.write_all(&wav::header(rate, 0)).map_err(|error| failed(path, error))?;
-    Ok(Some(Recording { path: path.to_owned(), file, samples: 0 }))
+    let mut recording = Recording { path: path.to_owned(), file, samples: 0 };
+    // While the microphone's first frame was said, nothing was heard.
+    let samples = usize::try_from(elapsed_samples(AHEAD, rate)).unwrap_or(0);
+    recording.write(&vec![0; samples]).map_err(|error| failed(path, error))?;
+    Ok(Some(recording))
 }
 
 /// Reads on; false at the end of the file.
@@ -192,11 +207,7 @@ impl AudioDevice for Paced {
     fn play(&mut self, samples: &[i16]) {
         self.played.advance(samples.len());
         let Some(recording) = &mut self.recording else { return };
-        let mut bytes = Vec::with_capacity(samples.len() * 2);
-        wav::write(samples, &mut bytes);
-        recording.samples =
-            recording.samples.saturating_add(u32::try_from(samples.len()).unwrap_or(u32::MAX));
-        if let Err(error) = recording.file.write_all(&bytes) {
+        if let Err(error) = recording.write(samples) {
             self.failure = Some(failed(&recording.path, error).to_string());
             self.recording = None;
         }
@@ -237,7 +248,7 @@ mod tests {
         device.capture(start, &mut samples);
         assert_eq!(samples.len(), 320);
         device.capture(start + 10 * MS, &mut samples);
-        assert_eq!((samples.len(), device.wanted(start + 10 * MS)), (480, 160));
+        assert_eq!((samples.len(), device.wanted(start + 10 * MS)), (480, 480));
         assert!(samples.iter().any(|&sample| sample > 16_000));
     }
 
@@ -255,14 +266,50 @@ mod tests {
     #[test]
     fn a_recording_is_a_wav_file_that_plays_back() {
         let path = std::env::temp_dir().join(format!("wakeline-paced-{}.wav", std::process::id()));
-        let start = Time::from_millis(0);
+        let start = Time::from_millis(1000);
         let mut device = Paced::file(start, None, Some(&path)).unwrap();
         device.play(&[1, -2, 3]);
         drop(device);
-        let mut device = Paced::file(start + 20 * MS, Some(&path), None).unwrap();
+        let mut device = Paced::file(start, Some(&path), None).unwrap();
         let mut samples = Vec::new();
         device.capture(start + 20 * MS, &mut samples);
-        assert_eq!((device.rate(), &samples[..4], samples.len()), (RATE, &[1, -2, 3, 0][..], 320));
+        assert_eq!((device.rate(), &samples[320..324], samples.len()), (RATE, &[1, -2, 3, 0][..], 640));
         std::fs::remove_file(path).unwrap();
+    }
+
+    /// A line that hands over every frame in the moment it is captured: a real sound device, which is fed before it plays
+    /// and emptied after it has captured, is not quicker than a frame and a turn.
+    #[test]
+    fn a_recording_shows_the_lines_delay_and_never_less() {
+        let name = |what: &str| {
+            std::env::temp_dir().join(format!("wakeline-paced-{what}-{}.wav", std::process::id()))
+        };
+        let (said, heard) = (name("said"), name("heard"));
+        let mut bytes = wav::header(RATE, 3200).to_vec();
+        wav::write(&(1..=3200).collect::<Vec<i16>>(), &mut bytes);
+        std::fs::write(&said, bytes).unwrap();
+        let start = Time::from_millis(1000);
+        let mut device = Paced::file(start, Some(&said), Some(&heard)).unwrap();
+        let mut line = std::collections::VecDeque::new();
+        for turn in 0..8 {
+            let now = start + 20 * turn * MS;
+            let wanted = device.wanted(now);
+            let silence = wanted.saturating_sub(line.len());
+            let mut samples = vec![0; silence];
+            samples.extend(line.drain(..wanted - silence));
+            device.play(&samples);
+            let mut captured = Vec::new();
+            device.capture(now, &mut captured);
+            line.extend(captured);
+        }
+        drop(device);
+        let mut device = Paced::file(start, Some(&heard), None).unwrap();
+        let mut recorded = Vec::new();
+        device.capture(start + 160 * MS, &mut recorded);
+        // Said in the 20 ms before the start, handed over a turn after it: heard 40 ms after it was said.
+        assert_eq!(recorded.iter().position(|&sample| sample == 1), Some(640));
+        for path in [said, heard] {
+            std::fs::remove_file(path).unwrap();
+        }
     }
 }
