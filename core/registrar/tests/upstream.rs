@@ -915,7 +915,7 @@ fn a_message_of_the_pbx_for_a_sleeping_phone_is_202_and_comes_after_its_register
     assert_eq!((statuses(&out, edge.hops[0]), pushes(&out).len()), (vec![202], 1));
     let out = mia.wake(&mut edge);
     let found = requests(&out, mia.flow, &Method::Message)[0].clone();
-    assert_eq!(&found.body()[..], b"good morning");
+    assert_eq!(found.body(), b"good morning");
     assert!(found.request_uri_text().starts_with("sip:mia@"), "the phone's own Contact");
     mia.answer(&mut edge, &found, 200);
     assert_eq!(edge.world.gateway.gauges().mail, 0);
@@ -1042,7 +1042,7 @@ fn notify_of_a_pbx_within_a_subscription_waits_for_a_sleeping_phone_and_wakes_it
     assert_eq!(edge.world.gateway.gauges().mail, 1, "the last one stands for all");
     let out = mia.wake(&mut edge);
     let told = requests(&out, mia.flow, &Method::Notify)[0].clone();
-    assert_eq!(&told.body()[..], b"<state>3</state>");
+    assert_eq!(told.body(), b"<state>3</state>");
     assert_eq!(told.to_tag(), Some("phone"), "in its dialog");
     mia.answer(&mut edge, &told, 200);
     assert_eq!(edge.world.gateway.gauges().mail, 0);

@@ -207,7 +207,7 @@ impl Edit<'_> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let body = self.body.unwrap_or_else(|| self.message.body().clone());
+        let body = self.body.unwrap_or_else(|| self.message.body_bytes());
         let start = self.start.as_deref().unwrap_or(self.message.start_line());
         let lines = self.lines.iter().map(|row| match row {
             Row::Kept(line) if line.code() == Name::ContentLength.code() => 0,

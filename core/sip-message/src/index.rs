@@ -51,13 +51,12 @@ impl Start {
 pub(crate) struct Inner {
     /// Start line, header and body.
     pub(crate) bytes: Bytes,
-    /// Start line and header: the same memory, without folds.
+    /// Start line and header: the same memory, without folds. The body is what stands behind it.
     pub(crate) head: ByteString,
-    pub(crate) body: Bytes,
     pub(crate) start: Start,
     pub(crate) lines: Lines,
     /// The first thing that is wrong, if the message was only salvaged.
-    pub(crate) flaw: Option<(Place, Flaw)>,
+    pub(crate) flaw: Option<Box<(Place, Flaw)>>,
 }
 
 /// Reads as much as can be read; the first flaw is kept in the message. Only what could not be answered in any way
@@ -144,13 +143,13 @@ impl Scan {
 
 struct Reader {
     bytes: Bytes,
-    flaw: Option<(Place, Flaw)>,
+    flaw: Option<Box<(Place, Flaw)>>,
 }
 
 impl Reader {
     fn flaw(&mut self, place: Place, kind: Flaw) {
         if self.flaw.is_none() {
-            self.flaw = Some((place, kind));
+            self.flaw = Some(Box::new((place, kind)));
         }
     }
 
@@ -189,9 +188,8 @@ impl Reader {
             self.flaw(Place::Body, Flaw::BodyShort);
         }
         let end = scan.head + body_len.min(available);
-        let body = if end > scan.head { bytes.slice(scan.head..end) } else { Bytes::new() };
         bytes.truncate(end);
-        Ok(Inner { bytes, head, body, start, lines: scan.lines, flaw: self.flaw })
+        Ok(Inner { bytes, head, start, lines: scan.lines, flaw: self.flaw })
     }
 
     /// Reads the first line, without its end.

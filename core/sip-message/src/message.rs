@@ -41,7 +41,7 @@ impl Message {
     /// carries what could be read, so that a request can still be answered.
     pub fn parse(bytes: Bytes) -> Result<Message, ParseError> {
         let message = Message::salvage(bytes)?;
-        match message.inner.flaw.clone() {
+        match message.inner.flaw.as_deref().cloned() {
             None => Ok(message),
             Some((place, kind)) => Err(ParseError { place, kind, remains: Some(message) }),
         }
@@ -169,8 +169,13 @@ impl Message {
     }
 
     /// The body; empty if there is none.
-    pub fn body(&self) -> &Bytes {
-        &self.inner.body
+    pub fn body(&self) -> &[u8] {
+        self.inner.bytes.get(self.inner.head.len()..).unwrap_or(&[])
+    }
+
+    /// The body, to be kept: the message's memory stays with it.
+    pub fn body_bytes(&self) -> Bytes {
+        self.inner.bytes.slice_ref(self.body())
     }
 
     /// The message as it goes over the wire, without anything that came behind its body.
@@ -190,7 +195,7 @@ impl Message {
 
     /// The first thing that is wrong with the message as a whole, if it was salvaged from a [`ParseError`].
     pub fn flaw(&self) -> Option<&(Place, Flaw)> {
-        self.inner.flaw.as_ref()
+        self.inner.flaw.as_deref()
     }
 }
 

@@ -150,7 +150,7 @@ impl Message {
             return Ok(Vec::new());
         }
         match self.content_type()? {
-            Some(media) if is_multipart(&media) => split(self.body(), &media, 1),
+            Some(media) if is_multipart(&media) => split(&self.body_bytes(), &media, 1),
             Some(_) | None => {
                 let mut head = String::new();
                 for name in [Name::ContentType, Name::ContentDisposition, Name::ContentId] {
@@ -158,7 +158,7 @@ impl Message {
                         head.push_str(&format!("{name}: {value}\n"));
                     }
                 }
-                Ok(vec![Part { head, body: self.body().clone(), depth: 0 }])
+                Ok(vec![Part { head, body: self.body_bytes(), depth: 0 }])
             }
         }
     }
@@ -187,7 +187,7 @@ impl Message {
     /// The session description: the body, or the first part that is one.
     pub fn sdp(&self) -> Option<Bytes> {
         match self.content_type().ok()?? {
-            media if media.is("application", "sdp") => (!self.body().is_empty()).then(|| self.body().clone()),
+            media if media.is("application", "sdp") => (!self.body().is_empty()).then(|| self.body_bytes()),
             media if is_multipart(&media) => self.part("application", "sdp").ok()?.map(|part| part.body),
             _ => None,
         }

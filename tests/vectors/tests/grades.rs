@@ -343,7 +343,7 @@ fn addresses_of_version_six() {
     assert_eq!(two.request_uri().unwrap().host(), three.request_uri().unwrap().host());
     for name in ["ipv6-in-sdp", "mult-ip-in-sdp", "ipv4-mapped-ipv6"] {
         let message = message(name);
-        assert_eq!(message.sdp().as_ref(), Some(message.body()), "{name}");
+        assert_eq!(message.sdp().as_deref(), Some(message.body()), "{name}");
         assert!(
             message.contact().unwrap().unwrap().uri().host().address().is_some_and(|host| host.is_ipv6()),
             "{name}"

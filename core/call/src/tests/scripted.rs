@@ -561,7 +561,7 @@ fn invite_again_after_the_first_flow_died_is_adopted() {
     script.call.handle_request(script.now, ServerKey(3), flow(3), &invite(1, "3", &[], Some("o")));
     script.drain();
     let (key, response) = script.responses().pop().unwrap();
-    assert_eq!((key, response.status(), response.body()), (ServerKey(3), Some(200), &sdp("our answer")));
+    assert_eq!((key, response.status(), response.body()), (ServerKey(3), Some(200), &sdp("our answer")[..]));
     script.ack(None);
     assert_eq!(script.call.incoming_state(), Some(IncomingState::Established));
 }

@@ -46,7 +46,7 @@ impl Registrar {
                 Some(found.ok_or(Refused::code(412))?)
             }
         };
-        let body = request.body().clone();
+        let body = request.body_bytes();
         if !body.is_empty() {
             let (kind, subtype) = package.body();
             let fits = request.content_type_text().and_then(|text| MediaType::parse(text).ok());

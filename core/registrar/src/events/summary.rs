@@ -40,7 +40,7 @@ impl Registrar {
         }
         let full = self.events.summaries.len() >= self.config.limits.subscriptions;
         if !full || self.events.summaries.contains_key(&aor) {
-            self.events.summaries.insert(aor, request.body().clone());
+            self.events.summaries.insert(aor, request.body_bytes());
             self.changed(now, aor, Package::MessageSummary);
         }
     }
