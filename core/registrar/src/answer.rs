@@ -13,6 +13,7 @@ use wakeline_sip_message::{Message, Name, OwnedUri, Params, Uri, reason};
 use crate::SETTINGS_HEADER;
 use crate::binding::Binding;
 use crate::contact::{Granted, Outbound, instance_urn, is_served_nearer, serves};
+use crate::copies::Kept;
 use crate::deadline::Due;
 use crate::machine::Registrar;
 use crate::number::{AorId, BindingId};
@@ -25,7 +26,7 @@ impl Registrar {
         (!flow.transport.is_reliable()).then(|| self.keyed.digest(&request.to_bytes()) ^ flow.id.0)
     }
 
-    /// Writes and sends a response to a REGISTER.
+    /// Writes and sends a response to a REGISTER, and keeps what a copy of the request has to be told.
     pub(crate) fn answer_register(
         &mut self,
         now: Time,
@@ -35,14 +36,47 @@ impl Registrar {
         code: u16,
         headers: &[(Name, String)],
     ) {
-        let tag = self.entropy.token(8);
-        let bytes = write_response(request, &flow, code, &tag, headers);
-        if let Some(copy) = copy {
-            self.answers.keep(now, copy, bytes.clone());
-            let next = self.answers.next();
-            self.deadlines.rearm(&mut self.answers.armed, next, Due::Answers);
+        let bytes = self.send_answer(flow, request, copy, code, headers);
+        if let Some(copy) = copy.filter(|_| code != 401) {
+            self.keep_answer(now, copy, Kept::Written(Box::new(Bytes::copy_from_slice(&bytes))));
         }
-        self.transmit(flow.id, bytes);
+    }
+
+    /// The same for a 200 that can be written again from the bindings of `aor`.
+    pub(crate) fn answer_taken(
+        &mut self,
+        now: Time,
+        flow: FlowInfo,
+        request: &Message,
+        copy: Option<u64>,
+        aor: AorId,
+        headers: &[(Name, String)],
+    ) {
+        self.send_answer(flow, request, copy, 200, headers);
+        if let Some(copy) = copy {
+            self.keep_answer(now, copy, Kept::Taken(aor));
+        }
+    }
+
+    /// Without keeping anything: for a copy itself. Copies of a request get the same tag (RFC 3261 §8.2.6.2).
+    pub(crate) fn send_answer(
+        &mut self,
+        flow: FlowInfo,
+        request: &Message,
+        copy: Option<u64>,
+        code: u16,
+        headers: &[(Name, String)],
+    ) -> Bytes {
+        let tag = copy.map_or_else(|| self.entropy.token(8), |copy| format!("{:08x}", copy >> 32));
+        let bytes = write_response(request, &flow, code, &tag, headers);
+        self.transmit(flow.id, bytes.clone());
+        bytes
+    }
+
+    fn keep_answer(&mut self, now: Time, copy: u64, kept: Kept) {
+        self.answers.keep(now, copy, kept);
+        let next = self.answers.next();
+        self.deadlines.rearm(&mut self.answers.armed, next, Due::Answers);
     }
 
     pub(crate) fn transmit(&mut self, flow: wakeline_flow::FlowId, bytes: Bytes) {
@@ -267,8 +301,7 @@ pub(crate) fn write_response(
         line(&mut out, name.as_str(), value);
     }
     out.put_slice(b"Content-Length: 0\r\n\r\n");
-    // To the byte: thousands of these are kept for copies of their requests.
-    Bytes::copy_from_slice(&out)
+    out.freeze()
 }
 
 fn stamped(via: &str, flow: &FlowInfo) -> Option<String> {

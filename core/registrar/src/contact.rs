@@ -120,6 +120,15 @@ pub(crate) fn push_parameters(binding: &Binding) -> Option<PushParameters> {
     }
 }
 
+/// Which push services a Contact asks for.
+pub(crate) fn asked(push: &ContactPush) -> Option<Option<Provider>> {
+    match push {
+        ContactPush::Absent => None,
+        ContactPush::Query(provider) => Some(provider.clone()),
+        ContactPush::Bound(parameters) => Some(Some(parameters.provider.clone())),
+    }
+}
+
 impl Registrar {
     /// Judges every Contact of a REGISTER. Nothing is changed.
     pub(crate) fn judge_contacts<'a>(
@@ -143,6 +152,20 @@ impl Registrar {
             wanted.push(one);
         }
         Ok(wanted)
+    }
+
+    /// What a Contact was granted by the REGISTER that this one is a copy of; `None` when that is no more.
+    pub(crate) fn granted_before(
+        &self,
+        aor: AorId,
+        request: &Message,
+        address: NameAddr<'_>,
+    ) -> Option<Granted> {
+        let expires = request.expires().ok()?;
+        let one = self.judge(aor, request, address, Outbound::of(request), expires).ok()?;
+        let binding = one.existing.and_then(|id| self.bindings.get(id)).filter(|_| one.lifetime > 0)?;
+        let push = matches!(one.push, ContactPush::Bound(_));
+        Some(Granted { binding: binding.id, device: binding.device(), push, query: asked(&one.push) })
     }
 
     fn judge<'a>(

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use wakeline_flow::FlowInfo;
-use wakeline_sip_message::{Builder, Message, Name};
+use wakeline_sip_message::{Message, Name};
 
 /// A REGISTER, or another request, that is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,10 +39,13 @@ impl Refused {
     pub(crate) fn in_measure(mut self, flow: &FlowInfo, request: &Message) -> Refused {
         let challenge =
             |(name, _): &(Name, String)| matches!(name, Name::WwwAuthenticate | Name::ProxyAuthenticate);
+        let repeated = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq];
+        let repeated =
+            repeated.into_iter().flat_map(|name| request.headers(name)).map(|value| LINE + value.len());
+        let own: usize = ADDED + repeated.sum::<usize>();
         let too_large = |refused: &Refused| {
-            let headers = refused.headers.iter().map(|(name, value)| (name.clone(), value));
-            let response = Builder::response(request, refused.code, "").to_tag(TAG).headers(headers).build();
-            response.is_ok_and(|response| response.len() * 2 > request.len() * 3)
+            let lines = refused.headers.iter().map(|(name, value)| name.as_str().len() + 4 + value.len());
+            (own + lines.sum::<usize>()) * 2 > request.len() * 3
         };
         while !flow.transport.is_reliable()
             && self.headers.iter().filter(|one| challenge(one)).count() > 1
@@ -55,5 +58,7 @@ impl Refused {
     }
 }
 
-/// As long as a tag.
-const TAG: &str = "12345678";
+/// The longest name of the lines that an answer repeats, with what stands around a value.
+const LINE: usize = "Call-ID: \r\n".len();
+/// What an answer has more than its request: the status line, a tag, the source's address and port in Via.
+const ADDED: usize = 150;

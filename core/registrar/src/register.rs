@@ -1,7 +1,7 @@
 //! REGISTER: who, what, and what it changes (RFC 3261 §10.3, RFC 5626 §6, RFC 8599 §5.6.1).
 //!
-//! No transaction is kept for it: over a reliable transport nothing is repeated, and over UDP the answer is kept for as
-//! long as copies may come (see `answer`). So a refresh costs one reading, one digest, one writing.
+//! No transaction is kept for it: over a reliable transport nothing is repeated, and over UDP what it met is kept for as
+//! long as copies may come (see `copies`). So a refresh costs one reading, one digest, one writing.
 
 use core::time::Duration;
 
@@ -13,7 +13,8 @@ use wakeline_sip_message::{Contacts, Message, Name, Refusal, Role, Understands};
 
 use crate::admit::Proof;
 use crate::binding::{Binding, BindingText, Client, Wakeable};
-use crate::contact::{Granted, Wanted};
+use crate::contact::{Granted, Wanted, asked};
+use crate::copies::Kept;
 use crate::deadline::Due;
 use crate::events::Package;
 use crate::machine::Registrar;
@@ -30,9 +31,12 @@ impl Registrar {
     pub(crate) fn on_register(&mut self, now: Time, flow: FlowInfo, request: &Message) {
         let copy = self.copy_name(&flow, request);
         if let Some(copy) = copy
-            && let Some(bytes) = self.answers.get(copy)
+            && let Some(kept) = self.answers.get(copy)
         {
-            self.transmit(flow.id, bytes);
+            match kept {
+                Kept::Taken(aor) => self.taken_again(now, flow, request, aor, copy),
+                Kept::Written(bytes) => self.transmit(flow.id, *bytes),
+            }
             return;
         }
         let outcome = match request.check_against(&UNDERSTANDS) {
@@ -130,7 +134,7 @@ impl Registrar {
             self.trace_pending(now, aor, one.device, Leg::RegisterIn(one.binding));
         }
         let headers = self.register_ok_headers(now, aor, request, &granted, info, states);
-        self.answer_register(now, flow, request, copy, 200, &headers);
+        self.answer_taken(now, flow, request, copy, aor, &headers);
         self.trace(now, None, Leg::Registered { bindings });
         // Only now, behind the 200 and in the same drain: what was held for these devices (RFC 8599 §5.6.2).
         for one in &granted {
@@ -139,6 +143,18 @@ impl Registrar {
         }
         self.line_due(now, aor);
         Ok(())
+    }
+
+    /// A copy of a REGISTER that was taken, whose answer went lost or was late: what stands is told, nothing is changed. A
+    /// binding that is gone since is not made again.
+    fn taken_again(&mut self, now: Time, flow: FlowInfo, request: &Message, aor: AorId, copy: u64) {
+        let contacts = request.contacts().ok();
+        let list = contacts.as_ref().map_or(&[][..], Contacts::list);
+        let granted: SmallVec<[Granted; 1]> =
+            list.iter().filter_map(|address| self.granted_before(aor, request, *address)).collect();
+        let states = self.wake_states(aor, &granted, &asked_wakes(request));
+        let headers = self.register_ok_headers(now, aor, request, &granted, None, states);
+        self.send_answer(flow, request, Some(copy), 200, &headers);
     }
 
     /// `Contact: *` (RFC 3261 §10.2.2, §10.3 step 6).
@@ -376,14 +392,6 @@ impl Registrar {
 pub(crate) fn asked_wakes(request: &Message) -> SmallVec<[WakeId; 2]> {
     let asked_for = request.header_by_name(WAKE_ID_HEADER).unwrap_or("");
     asked_for.split(',').take(16).filter_map(|text| text.trim().parse().ok()).collect()
-}
-
-fn asked(push: &ContactPush) -> Option<Option<wakeline_push::Provider>> {
-    match push {
-        ContactPush::Absent => None,
-        ContactPush::Query(provider) => Some(provider.clone()),
-        ContactPush::Bound(parameters) => Some(Some(parameters.provider.clone())),
-    }
 }
 
 fn join<'a>(values: impl Iterator<Item = &'a str>) -> String {

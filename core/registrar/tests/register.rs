@@ -318,7 +318,7 @@ fn s16_guesser_is_slowed_down_and_the_owner_elsewhere_is_not() {
 }
 
 #[test]
-fn copies_over_udp_get_the_same_answer() {
+fn copies_over_udp_are_told_what_was_taken() {
     let mut world = World::new();
     let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "");
     mia.flow = world.open(Transport::Udp, "192.0.2.10");
@@ -330,10 +330,57 @@ fn copies_over_udp_get_the_same_answer() {
     let out = world.take();
     let answers = sent(&out, mia.flow);
     assert_eq!(answers.len(), 2);
-    assert_eq!(answers[0], answers[1]);
-    assert_eq!(answers[0].status(), Some(200));
+    assert_eq!((answers[0].status(), answers[1].status()), (Some(200), Some(200)));
+    assert_eq!(answers[0].to_tag(), answers[1].to_tag());
+    let bound = |answer: &Message| {
+        let contacts = answer.contacts().unwrap();
+        assert_eq!(contacts.list().len(), 1);
+        (contacts.list()[0].uri().as_str().to_owned(), contacts.list()[0].expires())
+    };
+    assert_eq!(bound(answers[0]), bound(answers[1]));
+    // It counts from the first: a copy refreshes nothing.
+    world.pass(Duration::from_secs(10));
+    world.receive(mia.flow, &request);
+    let out = world.take();
+    assert_eq!(bound(sent(&out, mia.flow)[0]).1, Some(590));
     world.pass(Duration::from_secs(40));
     assert_eq!(world.gateway.gauges().answers, 0);
+}
+
+#[test]
+fn a_late_copy_makes_no_binding_again() {
+    let mut world = World::new();
+    let mut mia = Phone::new(&mut world, "mia", INSTANCE_A, "");
+    mia.flow = world.open(Transport::Udp, "192.0.2.10");
+    mia.register_for(&mut world, 600);
+    let request = mia.register_request(&mut world, 600);
+    world.receive(mia.flow, &request);
+    mia.register_for(&mut world, 0);
+    world.take();
+    assert_eq!(world.gateway.gauges().bindings, 0);
+    world.receive(mia.flow, &request);
+    let out = world.take();
+    assert_eq!(statuses(&out, mia.flow), [200]);
+    assert!(sent(&out, mia.flow)[0].contacts().unwrap().list().is_empty());
+    assert_eq!(world.gateway.gauges().bindings, 0);
+    assert!(stored(&out).is_empty());
+}
+
+#[test]
+fn s16_a_copy_of_a_wrong_password_counts_once() {
+    let mut world = World::new();
+    let mut guesser = Phone::new(&mut world, "mia", INSTANCE_B, "");
+    guesser.flow = world.open(Transport::Udp, "192.0.2.66");
+    guesser.credentials =
+        wakeline_sip_auth::Credentials::password("mia", wakeline_secret::Secret::from("guess"));
+    guesser.register(&mut world);
+    let request = guesser.register_request(&mut world, 600);
+    for _ in 0..10 {
+        world.receive(guesser.flow, &request);
+    }
+    let out = world.take();
+    let told = statuses(&out, guesser.flow);
+    assert!(told.len() == 10 && told.iter().all(|code| *code == 403), "{told:?}");
 }
 
 #[test]
