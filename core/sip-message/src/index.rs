@@ -30,9 +30,6 @@ pub(crate) struct Line {
     pub(crate) end: u16,
 }
 
-/// As many as most messages have; one that is held for long carries this much.
-pub(crate) type Lines = SmallVec<[Line; 24]>;
-
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start {
     Request { line: Span, method: Span, uri: Span },
@@ -54,7 +51,8 @@ pub(crate) struct Inner {
     /// Start line and header: the same memory, without folds. The body is what stands behind it.
     pub(crate) head: ByteString,
     pub(crate) start: Start,
-    pub(crate) lines: Lines,
+    /// To the line: messages are held for long.
+    pub(crate) lines: Box<[Line]>,
     /// The first thing that is wrong, if the message was only salvaged.
     pub(crate) flaw: Option<Box<(Place, Flaw)>>,
 }
@@ -80,7 +78,8 @@ const CONTENT_LENGTH: u8 = Name::ContentLength.code();
 struct Scan {
     /// The first line, without its end.
     start: Span,
-    lines: Lines,
+    /// With room for as many as most messages have.
+    lines: SmallVec<[Line; 32]>,
     /// Where the body starts.
     head: usize,
     /// Whether an empty line ends the header.
@@ -99,7 +98,7 @@ impl Scan {
     fn of(bytes: &[u8]) -> Scan {
         let mut scan = Scan {
             start: Span { from: 0, to: 0 },
-            lines: Lines::new(),
+            lines: SmallVec::new(),
             head: bytes.len(),
             ended: false,
             folded: false,
@@ -189,7 +188,7 @@ impl Reader {
         }
         let end = scan.head + body_len.min(available);
         bytes.truncate(end);
-        Ok(Inner { bytes, head, start, lines: scan.lines, flaw: self.flaw })
+        Ok(Inner { bytes, head, start, lines: Box::from(scan.lines.as_slice()), flaw: self.flaw })
     }
 
     /// Reads the first line, without its end.
