@@ -270,6 +270,18 @@ impl Context {
         self.branches.iter().all(Branch::is_over)
     }
 
+    /// Whether it still matters to it what becomes of its devices. One that has its answer stays for half a minute for
+    /// copies (RFC 6026 §7.1); an address that is called often has thousands of those.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let held = |branch: &Branch| matches!(branch.step, Step::Held { .. });
+        match self.phase {
+            Phase::Open | Phase::Closing { .. } => true,
+            Phase::Answered => self.branches.iter().any(held),
+            // A BYE goes on being delivered after it was answered.
+            Phase::Ended => self.kind == Kind::Bye || self.branches.iter().any(held),
+        }
+    }
+
     /// Whether this is nobody's any more.
     pub(crate) fn is_finished(&self) -> bool {
         match self.phase {

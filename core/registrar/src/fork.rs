@@ -242,7 +242,6 @@ impl Registrar {
         self.note_summary(now, aor, request, admitted);
         let mut context = self.context(now, key, request, flow, way, kind, admitted, Some(aor));
         let running = self.by_aor.get(&aor).map_or(&[][..], SmallVec::as_slice);
-        // One that has its answer stays for half a minute, and is no call that waits (RFC 6026 §7.1).
         let waiting = running.iter().filter_map(|id| self.contexts.get(id));
         let waiting = waiting.filter(|other| other.phase == Phase::Open).count();
         if waiting >= self.config.limits.contexts_per_aor {

@@ -70,6 +70,7 @@ pub struct Registrar {
     pub(crate) bindings: Bindings,
     pub(crate) flows: Flows,
     pub(crate) contexts: BTreeMap<ContextId, Box<Context>>,
+    /// Those that wait for devices of an address of record, see [`Context::is_waiting`].
     pub(crate) by_aor: BTreeMap<AorId, SmallVec<[ContextId; 2]>>,
     pub(crate) by_server: BTreeMap<ServerKey, ContextId>,
     pub(crate) by_client: BTreeMap<ClientKey, (ContextId, u8)>,
@@ -428,6 +429,7 @@ impl Registrar {
             bindings: self.bindings.len(),
             flows: self.flows.len(),
             contexts: self.contexts.len(),
+            waiting: self.by_aor.values().map(SmallVec::len).sum(),
             held: self.contexts.values().map(|context| held(context)).sum(),
             pushes: self.pushes.len(),
             outcomes: self.outcomes.len(),

@@ -336,6 +336,8 @@ pub struct Gauges {
     pub flows: usize,
     /// Requests in progress.
     pub contexts: usize,
+    /// Those of them to which it matters what becomes of their devices; the others only finish.
+    pub waiting: usize,
     /// Branches that hold a request for a sleeping device.
     pub held: usize,
     /// Pushes without a result yet, or not cancelled.

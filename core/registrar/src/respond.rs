@@ -413,21 +413,22 @@ impl Registrar {
                 Phase::Open | Phase::Closing { .. } => {}
             }
         }
-        if context.is_finished() {
+        let finished = context.is_finished();
+        if let Some(aor) = context.aor.filter(|_| finished || !context.is_waiting())
+            && let Some(waiting) = self.by_aor.get_mut(&aor)
+        {
+            waiting.retain(|other| *other != id);
+            if waiting.is_empty() {
+                self.by_aor.remove(&aor);
+            }
+        }
+        if finished {
             self.deadlines.rearm(&mut context.armed, Time::NEVER, Due::Context(id));
             for place in 0..context.branches.len() {
                 self.stop_push(&mut context.branches[place]);
             }
             if let Some(key) = context.server {
                 self.by_server.remove(&key);
-            }
-            if let Some(aor) = context.aor
-                && let Some(running) = self.by_aor.get_mut(&aor)
-            {
-                running.retain(|other| *other != id);
-                if running.is_empty() {
-                    self.by_aor.remove(&aor);
-                }
             }
             return;
         }

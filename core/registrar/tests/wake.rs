@@ -101,6 +101,22 @@ fn held_invite_leaves_right_behind_the_200() {
 }
 
 #[test]
+fn s14_what_has_its_answer_is_not_looked_at_again() {
+    let (mut world, mut mia, trunk) = asleep("fcm");
+    mia.wake(&mut world, "192.0.2.20");
+    for call in 0..200 {
+        trunk.invite(&mut world, "mia", &format!("call-{call}"));
+        let invite = invite_out(&world.take(), &mia);
+        mia.answer(&mut world, &invite, if call % 2 == 0 { 486 } else { 200 });
+        world.take();
+    }
+    let gauges = world.gateway.gauges();
+    // Copies may come for half a minute (RFC 6026 §7.1, RFC 3261 §17.2.1); no later call pays for them.
+    assert!(gauges.contexts + gauges.server_transactions >= 200, "{gauges:?}");
+    assert_eq!(gauges.waiting, 0);
+}
+
+#[test]
 fn invite_before_register_ok_keeps_holding_on_401() {
     let (mut world, mut mia, trunk) = asleep("fcm");
     trunk.invite(&mut world, "mia", "call-1");
