@@ -30,6 +30,7 @@ pub mod vault;
 mod wakes;
 mod web;
 
+pub use cluster::{Condition, NodeReport};
 pub use config::{Config, ConfigError};
 pub use edge::certificate::CertificateError;
 pub use gateway::{Gateway, Handle, StartError};

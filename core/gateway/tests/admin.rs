@@ -31,17 +31,18 @@ fn gateway(admin: &str, token: &str) -> Handle {
 /// One GET; the status and the body.
 async fn get(address: SocketAddr, path: &str, lines: &str) -> (u16, String) {
     let mut io = TcpStream::connect(address).await.unwrap();
-    exchange(&mut io, address, path, lines).await
+    exchange(&mut io, address, "GET", path, lines).await
 }
 
 async fn exchange(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
     address: SocketAddr,
+    method: &str,
     path: &str,
     lines: &str,
 ) -> (u16, String) {
     let host = if lines.contains("Host:") { String::new() } else { format!("Host: {address}\r\n") };
-    let request = format!("GET {path} HTTP/1.1\r\n{host}{lines}Connection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\n{host}{lines}Connection: close\r\n\r\n");
     io.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     soon("an answer", io.read_to_string(&mut text)).await.unwrap();
@@ -145,6 +146,33 @@ async fn the_live_log_follows_a_call() {
 }
 
 #[tokio::test]
+async fn a_node_is_drained_and_taken_back_and_no_foreign_page_can_do_it() {
+    let gateway = gateway("127.0.0.1:0", "");
+    let address = gateway.admin()[0];
+    let ask = async |method: &str, lines: &str| {
+        let mut io = TcpStream::connect(address).await.unwrap();
+        let lines = format!("{lines}Content-Length: 0\r\n");
+        exchange(&mut io, address, method, "/api/drain", &lines).await
+    };
+    let draining = async || json(address, "/api/nodes").await[0]["draining"].clone();
+    for lines in ["Origin: https://evil.example\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        assert_eq!(ask("POST", lines).await.0, 403);
+    }
+    assert_eq!(ask("GET", "").await.0, 405);
+    assert_eq!(draining().await, false);
+    let (status, body) = ask("POST", "").await;
+    let told: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (status, &told["draining"], &told["own"], &told["contexts"]),
+        (200, &true.into(), &true.into(), &0.into())
+    );
+    assert_eq!(draining().await, true);
+    assert_eq!(ask("DELETE", "").await.0, 200);
+    assert_eq!(draining().await, false);
+    assert_eq!(json(address, "/api/nodes").await.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn s21_a_foreign_page_is_refused_before_anything_is_told() {
     let gateway = gateway("127.0.0.1:0", "");
     let address = gateway.admin()[0];
@@ -173,7 +201,7 @@ async fn away_from_loopback_it_is_tls_and_only_the_token_opens() {
     ] {
         let io = TcpStream::connect(address).await.unwrap();
         let mut io = connector.connect("localhost".try_into().unwrap(), io).await.unwrap();
-        let (status, body) = exchange(&mut io, address, path, lines).await;
+        let (status, body) = exchange(&mut io, address, "GET", path, lines).await;
         assert_eq!(status, wanted, "{path} with {lines}: {body}");
     }
 }

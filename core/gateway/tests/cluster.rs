@@ -114,6 +114,18 @@ impl World {
         config
     }
 
+    /// The row of a node that is none.
+    fn say_alive(&self, name: &str, at: std::net::SocketAddr) {
+        use wakeline_gateway::store::{Change, Redis, Row, Store as _, Table};
+        let wall = wakeline_clock::system::wall();
+        let value = format!(r#"{{"mark":"x","host":"{}","port":{},"wall":{}}}"#, at.ip(), at.port(), wall.0);
+        let until = Some(wakeline_clock::WallTime(wall.0 + 20_000));
+        let row = Row { key: name.into(), value: value.into(), until };
+        let url = format!("redis+unix://{}", self.redis.socket.display());
+        let mut store = Redis::open(&url.as_str().into()).unwrap();
+        store.write(&[(Table::Nodes, Change::Put(row))]).unwrap();
+    }
+
     fn node(&self, name: &str) -> Handle {
         Gateway::start(self.config(name)).unwrap()
     }
@@ -170,9 +182,24 @@ async fn sleeps(node: &Handle, mia: Phone) -> Sleeping {
     sleeping
 }
 
-/// Everything that was told so far is heard: a mark behind it comes through.
-async fn settled() {
-    tokio::time::sleep(Duration::from_millis(150)).await;
+/// Waits until a node has heard everything that another one has told so far: a mark behind it comes through.
+async fn settled(from: &Handle, to: &Handle) {
+    let mut name = [0_u8; 8];
+    getrandom::fill(&mut name).unwrap();
+    from.put_account(wakeline_registrar::Account {
+        user: format!("mark-{:x}", u64::from_be_bytes(name)),
+        domain: "localhost".to_owned(),
+        credential: wakeline_registrar::Credential::Password("a mark".into()),
+        upstream: None,
+        voicemail: None,
+    });
+    let marks = from.stats().await.unwrap().gauges.accounts;
+    soon("a mark", async {
+        while to.stats().await.unwrap().gauges.accounts < marks {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 fn bye(ok: &Message, invite: &Message, ben: &mut Phone, method: &str, cseq: u32) -> String {
@@ -235,7 +262,7 @@ async fn a_connected_phone_is_called_through_either_node_and_a_node_can_be_drain
     let (one, two) = world.pair().await;
     let mut mia = mia_at(&two).await;
     known(&one, 1).await;
-    settled().await;
+    settled(&two, &one).await;
     for node in [&one, &two] {
         let mut ben = phone(node, Transport::Tcp, "ben").await;
         let (asked, _) = ben.invite("mia@localhost").await;
@@ -270,7 +297,7 @@ async fn f6_a_redis_server_that_is_away_for_a_while_costs_no_call_and_what_happe
     let (one, two) = world.pair().await;
     let mut mia = mia_at(&two).await;
     known(&one, 1).await;
-    settled().await;
+    settled(&two, &one).await;
     world.redis.end();
     // Both go on with what they know.
     let mut ben = phone(&one, Transport::Tcp, "ben").await;
@@ -285,6 +312,58 @@ async fn f6_a_redis_server_that_is_away_for_a_while_costs_no_call_and_what_happe
 }
 
 #[tokio::test]
+async fn nodes_are_told_of_each_other_and_the_doctor_looks_at_all_of_them() {
+    use wakeline_gateway::doctor::{self, Hop, Options, State};
+    let world = World::new().await;
+    let (one, two) = world.pair().await;
+    let _mia = mia_at(&two).await;
+    known(&one, 1).await;
+    soon("two's word of itself", async {
+        while one.nodes().await.get(1).is_none_or(|two| two.condition.bindings != 1) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let nodes = one.nodes().await;
+    let told: Vec<_> = nodes.iter().map(|node| (node.name.as_str(), node.own, node.linked)).collect();
+    assert_eq!(told, [("one", true, true), ("two", false, true)]);
+    assert_eq!(nodes[1].address, two.address(Transport::Tcp).unwrap().to_string());
+    let found = async |hop: Hop| {
+        let report = doctor::examine(&world.config("one"), Options::default()).await;
+        report.findings.into_iter().filter(|finding| finding.hop == hop).collect::<Vec<_>>()
+    };
+    let findings = found(Hop::Node).await;
+    let sound = |subject: &str| findings.iter().any(|one| one.subject == subject && one.state == State::Good);
+    assert!(sound("redis") && sound("two"), "{findings:?}");
+    let broken = |finding: &doctor::Finding| matches!(finding.state, State::Broken(_));
+    assert!(!findings.iter().any(broken), "{findings:?}");
+    // One that lives by its word, and cannot be reached.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    world.say_alive("three", free);
+    let findings = found(Hop::Node).await;
+    let three: Vec<_> = findings.iter().filter(|one| one.subject == "three" && broken(one)).collect();
+    assert!(three.len() == 1 && three[0].detail.contains(&free.to_string()), "{findings:?}");
+}
+
+#[tokio::test]
+async fn s17_what_was_captured_at_one_node_does_not_pass_at_another() {
+    let world = World::new().await;
+    let (one, two) = world.pair().await;
+    let mut mia = mia_at(&one).await;
+    let captured = mia.register_request(604_800);
+    mia.send(&captured.to_bytes()).await;
+    mia.receive_status(200).await;
+    settled(&one, &two).await;
+    let mut thief = phone(&two, Transport::Tcp, "mia").await;
+    thief.send(&captured.to_bytes()).await;
+    let answer = thief.receive_status(401).await;
+    assert!(answer.header(Name::WwwAuthenticate).unwrap().contains("stale=true"));
+    // Mia herself goes on with her nonce, wherever she comes.
+    let mut mia = Phone::wake(&two, Transport::Tls, mia.sleep()).await;
+    assert_eq!(mia.register(604_800).await.1, 1);
+}
+
+#[tokio::test]
 async fn tls_sessions_of_one_node_are_resumed_at_the_other_each_once() {
     const PHONES: usize = 20;
     let world = World::new().await;
@@ -294,7 +373,7 @@ async fn tls_sessions_of_one_node_are_resumed_at_the_other_each_once() {
     for _ in 0..PHONES {
         let tls = phone::tls(&one);
         assert_eq!(handshake(&one, tls.clone()).await, Some(rustls::HandshakeKind::Full));
-        settled().await;
+        settled(&one, &two).await;
         if handshake(&two, tls).await == Some(rustls::HandshakeKind::Resumed) {
             resumed += 1;
         }
@@ -372,17 +451,22 @@ async fn f6_a_late_waker_learns_from_the_node_that_is_left_what_became_of_a_kill
     let world = World::new().await;
     let mut devices = world.push.subscribe();
     let two = world.node("two");
-    let mut one = Process::start(&world, "one");
-    linked(&two).await;
     let mia = mia_at(&two).await;
     let sleeping = sleeps(&two, mia).await;
-    settled().await;
+    assert!(two.flush(PATIENCE));
+    let mut one = Process::start(&world, "one");
+    linked(&two).await;
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], one.1));
     let mut ben = Phone::connect_to(address, Transport::Tcp, None, "ben", "open sesame").await;
     let (asked, first) = ben.invite("mia@localhost").await;
     assert_eq!(first.status(), Some(100));
     let pushed = soon("a push", devices.recv()).await.unwrap();
-    settled().await;
+    soon("news of the call", async {
+        while two.stats().await.unwrap().gauges.held_elsewhere == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     one.kill();
     soon("the end of the killed node", async {
         while two.stats().await.unwrap().nodes > 0 {

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
-use wakeline_clock::Time;
+use wakeline_clock::{Time, WallTime};
 use wakeline_flow::FlowInfo;
 use wakeline_sip_auth::{Algorithm, Side, Verdict};
 use wakeline_sip_message::{Message, Name};
@@ -82,7 +82,7 @@ impl Registrar {
         if let Some(wait) = self.must_wait(now, flow.remote.ip(), &named) {
             return Err(Refused::later(wait));
         }
-        match self.prove(now, request, Asked::Proxy) {
+        match self.prove(request, Asked::Proxy) {
             Proof::Given { account, .. } if Some(account) == claimed => {
                 self.guard.succeeded(flow.remote.ip(), &named);
                 Ok(self.local(account))
@@ -113,8 +113,7 @@ impl Registrar {
     }
 
     /// Looks at the digest of a request.
-    pub(crate) fn prove(&mut self, now: Time, request: &Message, asked: Asked) -> Proof {
-        let _ = now;
+    pub(crate) fn prove(&mut self, request: &Message, asked: Asked) -> Proof {
         let side = match asked {
             Asked::Registrar => Side::Origin,
             Asked::Proxy => Side::Proxy,
@@ -133,7 +132,12 @@ impl Registrar {
         };
         let verdict = self.authenticator.verify(wall, request, side, lookup);
         match (verdict, found) {
-            (Verdict::Accepted { info, .. }, Some(account)) => {
+            (Verdict::Accepted { info, used, .. }, Some(account)) => {
+                if self.cluster.is_on() {
+                    let lifetime = u64::try_from(self.config.nonce_lifetime.as_millis()).unwrap_or(u64::MAX);
+                    let until = WallTime(wall.0.saturating_add(lifetime));
+                    self.outputs.push_back(Output::Persist(Box::new(Persist::NonceUsed { used, until })));
+                }
                 Proof::Given { account, info: Some(info).filter(|text| !text.is_empty()) }
             }
             (Verdict::Challenge { stale }, _) => {

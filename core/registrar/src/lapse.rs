@@ -108,6 +108,9 @@ impl Registrar {
         for account in loaded.accounts {
             self.put_account(now, account);
         }
+        for used in loaded.nonces {
+            self.authenticator.note(self.wall, used);
+        }
         for stored in loaded.bindings {
             self.load_binding(now, stored);
         }

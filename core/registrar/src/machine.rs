@@ -177,6 +177,8 @@ impl Registrar {
             wall,
             settings_news: BTreeMap::new(),
         };
+        let serial = machine.entropy.u32();
+        machine.authenticator.begin_nonces_at(serial);
         machine.load(now, loaded);
         machine.open_hops();
         machine
@@ -365,6 +367,16 @@ impl Registrar {
         self.mode = Mode::Draining;
     }
 
+    /// The restart does not come: requests are held again.
+    pub fn resume(&mut self) {
+        self.mode = Mode::Serving;
+    }
+
+    /// Whether nothing new is held.
+    pub fn is_draining(&self) -> bool {
+        self.mode == Mode::Draining
+    }
+
     /// Whether nothing is in progress.
     pub fn is_drained(&self) -> bool {
         self.contexts.is_empty() && self.upstreams.registering.is_empty()
@@ -431,6 +443,7 @@ impl Registrar {
             contexts: self.contexts.len(),
             waiting: self.by_aor.values().map(SmallVec::len).sum(),
             held: self.contexts.values().map(|context| held(context)).sum(),
+            held_elsewhere: self.cluster.wakes.len(),
             pushes: self.pushes.len(),
             outcomes: self.outcomes.len(),
             client_transactions: transactions.client,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use wakeline_clock::WallTime;
 use wakeline_flow::{FlowId, Transmit};
 use wakeline_push::{PushParameters, WakeId, WakeState};
+use wakeline_sip_auth::NonceUse;
 
 use crate::account::Account;
 use crate::config::NextHop;
@@ -146,6 +147,13 @@ pub enum Persist {
         caller: Option<u64>,
         /// When.
         at: WallTime,
+    },
+    /// A use of a nonce, spent at the other nodes too; said only where there are any (class S17).
+    NonceUsed {
+        /// Which.
+        used: NonceUse,
+        /// When no node accepts the nonce any more.
+        until: WallTime,
     },
     /// A wake's memory is over.
     WakeForgotten(WakeId),
@@ -323,6 +331,8 @@ pub struct Loaded {
     pub wakes: Vec<StoredWake>,
     /// The mail, in any order.
     pub mail: Vec<StoredMail>,
+    /// The uses of nonces, where there are other nodes.
+    pub nonces: Vec<NonceUse>,
 }
 
 /// How many of everything there are: all zero (but for bindings and flows) when nothing is going on.
@@ -340,6 +350,8 @@ pub struct Gauges {
     pub waiting: usize,
     /// Branches that hold a request for a sleeping device.
     pub held: usize,
+    /// Calls that other nodes hold.
+    pub held_elsewhere: usize,
     /// Pushes without a result yet, or not cancelled.
     pub pushes: usize,
     /// Ended calls remembered.

@@ -74,7 +74,7 @@ impl Registrar {
         if let Some(wait) = self.must_wait(now, source, &named) {
             return Err(Refused::later(wait));
         }
-        let (owner, info) = match self.prove(now, request, crate::admit::Asked::Registrar) {
+        let (owner, info) = match self.prove(request, crate::admit::Asked::Registrar) {
             Proof::Given { account, info } => (account, info),
             Proof::Missing(headers) => return Err(Refused { code: 401, headers }),
             Proof::Wrong => {

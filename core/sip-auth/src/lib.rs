@@ -22,6 +22,6 @@ pub use client::{Asker, Session, SessionMemory};
 pub use credentials::{Credentials, Ha1, Proof};
 pub use digest::Qop;
 pub use error::AuthError;
-pub use nonce::ReplayMemory;
+pub use nonce::{NonceUse, ReplayMemory};
 pub use server::{Authenticator, Verdict};
 pub use side::Side;

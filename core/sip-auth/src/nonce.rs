@@ -43,6 +43,31 @@ pub struct ReplayMemory {
     floor: u64,
 }
 
+/// One use of a nonce, to be told to whoever accepts the same nonces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NonceUse {
+    made: Made,
+    count: u32,
+}
+
+impl NonceUse {
+    /// The nonce's own 12 bytes: no other nonce under the same key has them.
+    pub fn name(&self) -> [u8; 12] {
+        named(self.made)
+    }
+
+    pub(crate) const fn of(made: Made, count: u32) -> NonceUse {
+        NonceUse { made, count }
+    }
+}
+
+fn named(made: Made) -> [u8; 12] {
+    let mut name = [0; 12];
+    name[..8].copy_from_slice(&made.at.to_be_bytes());
+    name[8..].copy_from_slice(&made.serial.to_be_bytes());
+    name
+}
+
 pub(crate) struct Nonces {
     mac: Mac,
     lifetime: u64,
@@ -75,11 +100,22 @@ impl Nonces {
         self.floor = memory.floor;
     }
 
+    /// The serial number that the next nonce follows. Whoever shares a key with others begins at a place of its own.
+    pub(crate) fn begin_at(&mut self, serial: u32) {
+        self.serial = serial;
+    }
+
+    /// A use somewhere else: this count and those below are spent here too.
+    pub(crate) fn note(&mut self, now: WallTime, seen: NonceUse) {
+        let highest = self.used.entry(seen.made).or_default();
+        *highest = seen.count.max(*highest);
+        self.forget(now);
+    }
+
     pub(crate) fn make(&mut self, now: WallTime) -> String {
         self.serial = self.serial.wrapping_add(1);
         let mut bytes = [0; 12 + MAC];
-        bytes[..8].copy_from_slice(&now.0.to_be_bytes());
-        bytes[8..12].copy_from_slice(&self.serial.to_be_bytes());
+        bytes[..12].copy_from_slice(&named(Made { at: now.0, serial: self.serial }));
         let mac = self.mac.of(&bytes[..12]);
         bytes[12..].copy_from_slice(&mac[..MAC]);
         URL_SAFE_NO_PAD.encode(bytes)
@@ -182,6 +218,26 @@ mod tests {
         assert_eq!(uses(1), Use::Again);
         assert!(matches!(uses(5), Use::New(_)));
         assert_eq!((uses(5), uses(4), uses(0)), (Use::Again, Use::Again, Use::Again));
+    }
+
+    #[test]
+    fn s17_a_use_elsewhere_is_a_use() {
+        let mut here = Nonces::new([7; 32], 8 * DAY, 10, WallTime(DAY));
+        let mut there = Nonces::new([7; 32], 8 * DAY, 10, WallTime(DAY));
+        there.begin_at(1 << 30);
+        let now = WallTime(2 * DAY);
+        let nonce = here.make(now);
+        assert_ne!(nonce, there.make(now), "two that share a key make no nonce twice");
+        let Use::New(made) = here.use_once(now, &nonce, 2) else { panic!("it is new") };
+        there.note(now, NonceUse::of(made, 2));
+        assert_eq!(
+            (there.use_once(now, &nonce, 1), there.use_once(now, &nonce, 2)),
+            (Use::Again, Use::Again)
+        );
+        let Use::New(made) = there.use_once(now, &nonce, 3) else { panic!("a higher count is new") };
+        here.note(now, NonceUse::of(made, 3));
+        here.note(now, NonceUse::of(made, 1));
+        assert_eq!(here.use_once(now, &nonce, 3), Use::Again, "older news take nothing back");
     }
 
     #[test]

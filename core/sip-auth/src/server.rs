@@ -10,7 +10,7 @@ use wakeline_sip_message::{AuthParams, Message, Name, Uri, nonce_count};
 use crate::algorithm::{Algorithm, hex};
 use crate::credentials::Ha1;
 use crate::digest::{Inputs, Qop, same};
-use crate::nonce::{Mac, Nonces, ReplayMemory, Use};
+use crate::nonce::{Mac, NonceUse, Nonces, ReplayMemory, Use};
 use crate::side::{Side, answers, quoted};
 
 /// What a request's credentials are worth.
@@ -22,6 +22,8 @@ pub enum Verdict {
         username: String,
         /// The value of an Authentication-Info for the 2xx, with the next nonce when one is due (RFC 7616 §3.5).
         info: String,
+        /// Which use of which nonce this was.
+        used: NonceUse,
     },
     /// There are none for this realm, or their nonce has grown old (then *stale*: the password was right).
     Challenge {
@@ -84,6 +86,17 @@ impl Authenticator {
     /// Uses of nonces, from the store.
     pub fn import(&mut self, memory: ReplayMemory) {
         self.nonces.import(memory);
+    }
+
+    /// For one of several guards with the same key: each begins its nonces at another serial number, so that none is
+    /// made twice.
+    pub fn begin_nonces_at(&mut self, serial: u32) {
+        self.nonces.begin_at(serial);
+    }
+
+    /// A use that another guard with the same key has accepted: it is spent here too (class S17).
+    pub fn note(&mut self, now: WallTime, seen: NonceUse) {
+        self.nonces.note(now, seen);
     }
 
     /// Nonces whose uses are remembered.
@@ -174,7 +187,8 @@ impl Authenticator {
             }
             info.push_str(&format!("nextnonce=\"{}\"", self.nonces.make(now)));
         }
-        Verdict::Accepted { username: read.username.into_owned(), info }
+        let used = NonceUse::of(made, read.count);
+        Verdict::Accepted { username: read.username.into_owned(), info, used }
     }
 }
 

@@ -58,7 +58,7 @@ fn register(phone: &mut Phone, server: &mut Authenticator, now: u64) -> Result<u
         let request = phone.request(Method::Register);
         let now = WallTime(now);
         let stale = match server.verify(now, &request, Side::Origin, stored("secret")) {
-            Verdict::Accepted { info, username } => {
+            Verdict::Accepted { info, username, .. } => {
                 assert_eq!(username, "mia");
                 let response = answer(&request, 200, vec![(Name::AuthenticationInfo, info)]);
                 phone.session.on_success(&request, &response, &phone.credentials)?;

@@ -10,6 +10,7 @@ use wakeline_registrar::{
     Registrar, StoredBinding, StoredMail, StoredWake, Trace, TrustedPeer,
 };
 use wakeline_secret::Secret;
+use wakeline_sip_auth::NonceUse;
 
 /// What the store holds; of several nodes it is one.
 #[derive(Default)]
@@ -17,6 +18,7 @@ pub(crate) struct Kept {
     bindings: BTreeMap<BindingId, StoredBinding>,
     wakes: BTreeMap<WakeId, StoredWake>,
     mail: BTreeMap<String, StoredMail>,
+    nonces: Vec<NonceUse>,
 }
 
 /// Whether a process runs.
@@ -90,6 +92,7 @@ impl Gateway {
             wakes: kept.wakes.values().cloned().collect(),
             mail: kept.mail.values().cloned().collect(),
             accounts: self.accounts(),
+            nonces: kept.nonces.clone(),
         };
         self.lives += 1;
         self.standing = Standing::Up;
@@ -97,7 +100,9 @@ impl Gateway {
             node.mark = self.lives.to_string();
         }
         self.registrar = Registrar::new(self.config.clone(), loaded, seed, now, wall);
-        self.registrar.import_nonces(nonces);
+        if self.config.node.is_none() {
+            self.registrar.import_nonces(nonces);
+        }
     }
 
     /// How often this leg was reached.
@@ -114,6 +119,7 @@ impl Kept {
             Persist::BindingRemoved(id) => drop(self.bindings.remove(&id)),
             Persist::WakePut(wake) => drop(self.wakes.insert(wake.wake, wake)),
             Persist::WakeSpent { .. } => {}
+            Persist::NonceUsed { used, .. } => self.nonces.push(used),
             Persist::WakeForgotten(wake) => drop(self.wakes.remove(&wake)),
             Persist::MailPut(mail) => drop(self.mail.insert(mail.name.clone(), mail)),
             Persist::MailRemoved(name) => drop(self.mail.remove(&name)),

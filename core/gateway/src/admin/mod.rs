@@ -9,6 +9,9 @@
 //! | `GET /api/wakes/{wake}` | one wake; 404 when it is not remembered |
 //! | `GET /api/aors?from=0&most=100` | addresses of record: `{aors: [{name, devices, wakes_left, mail}], next}` |
 //! | `GET /api/aors/{user@domain}` | one; 404 when it is not ours |
+//! | `GET /api/nodes` | every node that lives, the asked one first: `[{name, address, own, linked, heard_ms, up_ms, draining, bindings, contexts, held}]` |
+//! | `POST /api/drain` | this node takes in no call that would have to wait (503, Retry-After); the node as above. It may end when `contexts` is 0 |
+//! | `DELETE /api/drain` | it does again |
 //! | `GET /api/log` | every leg from now on, as server-sent events |
 //!
 //! In: a listener, who may ask, the way to the event loop. Out: HTTP.
@@ -25,7 +28,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
@@ -76,6 +79,8 @@ pub(crate) fn router(
         .route("/api/wakes/{wake}", get(one_wake))
         .route("/api/aors", get(aors))
         .route("/api/aors/{name}", get(one_aor))
+        .route("/api/nodes", get(nodes))
+        .route("/api/drain", post(drain).delete(resume))
         .route("/api/log", get(log))
         .layer(from_fn_with_state(Arc::new(access), guard))
         .with_state(Desk { commands, traces });
@@ -126,6 +131,18 @@ async fn numbers(State(desk): State<Desk>) -> Result<Response, StatusCode> {
 
 async fn stats(State(desk): State<Desk>) -> Result<Response, StatusCode> {
     Ok(Json(desk.ask(Command::Stats).await?).into_response())
+}
+
+async fn nodes(State(desk): State<Desk>) -> Result<Response, StatusCode> {
+    Ok(Json(desk.ask(Command::Nodes).await?).into_response())
+}
+
+async fn drain(State(desk): State<Desk>) -> Result<Response, StatusCode> {
+    Ok(Json(desk.ask(|reply| Command::SetDraining { on: true, reply }).await?).into_response())
+}
+
+async fn resume(State(desk): State<Desk>) -> Result<Response, StatusCode> {
+    Ok(Json(desk.ask(|reply| Command::SetDraining { on: false, reply }).await?).into_response())
 }
 
 #[derive(Deserialize)]

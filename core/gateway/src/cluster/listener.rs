@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(crate) enum Heard {
     /// The nodes that live, all others than this one.
     Nodes(Vec<Node>),
+    /// A node says that it lives, and how.
+    Beat(String, Beat),
     /// Changes of one node, in its order.
     Changes(Vec<(Table, Change)>),
     /// Everything, read again.
@@ -135,6 +137,7 @@ impl Listener {
         if let Ok(beat) = serde_json::from_slice::<Beat>(&row.value)
             && name != self.name
         {
+            self.say(Heard::Beat(name.clone(), beat.clone()));
             self.living.insert(name, (beat, system::now()));
         }
     }

@@ -8,6 +8,7 @@
 mod chain;
 mod credentials;
 mod names;
+mod nodes;
 mod phone;
 mod ports;
 mod records;
@@ -72,6 +73,7 @@ pub async fn examine(config: &Config, options: Options) -> Report {
         }
     }
     look_at_store(config, &mut report);
+    nodes::examine(config, &mut report).await;
     names::examine(config, &options.lookup, &mut report).await;
     records::examine(config, &options.records, &options.lookup, &mut report).await;
     let ca_file = options.ca_file.as_deref();

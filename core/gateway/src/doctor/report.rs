@@ -13,6 +13,8 @@ pub enum Hop {
     Configuration,
     /// What outlives the process.
     Store,
+    /// The nodes of one gateway, and what they have in common.
+    Node,
     /// Names to addresses.
     Dns,
     /// Listeners.
@@ -112,6 +114,7 @@ impl fmt::Display for Hop {
         f.pad(match self {
             Hop::Configuration => "file",
             Hop::Store => "store",
+            Hop::Node => "node",
             Hop::Dns => "dns",
             Hop::Port => "port",
             Hop::Tls => "tls",

@@ -11,6 +11,7 @@ use wakeline_flow::Transport;
 use wakeline_registrar::{Account, BindingView, Trace};
 
 use super::bind::Bound;
+use crate::cluster::NodeReport;
 use crate::server::Command;
 use crate::stats::Stats;
 use crate::store::Keeper;
@@ -104,6 +105,23 @@ impl Handle {
             return true;
         }
         drained.await.unwrap_or(true)
+    }
+
+    /// Takes on new requests again, after a [`Handle::drain`] that no restart followed.
+    pub async fn resume(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(Command::SetDraining { on: false, reply }).is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    /// Every node of this gateway that lives, this one first; none once the gateway has ended.
+    pub async fn nodes(&self) -> Vec<NodeReport> {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(Command::Nodes(reply)).is_err() {
+            return Vec::new();
+        }
+        answer.await.unwrap_or_default()
     }
 
     /// Waits until everything that changed so far is in the store; `false` when it was not within `limit`.

@@ -57,7 +57,8 @@ pub(super) fn secret(store: &mut Option<AnyStore>, own: &mut Own) -> Result<Stri
     Ok(made)
 }
 
-/// What phones were granted, and the key that signs it; no key when nobody is.
+/// What phones were granted, and the key that signs it, of several nodes that start at once the first one's; no key when
+/// nobody is.
 pub(super) fn granted(
     config: &Config,
     store: &mut Option<AnyStore>,
@@ -72,8 +73,11 @@ pub(super) fn granted(
         Some(signer) => signer,
         None => {
             let signer = Signer::make(now, None).ok_or_else(no_key)?;
-            own.put(provision::KEY, &signer.store());
-            signer
+            let row = Row { key: provision::KEY.into(), value: signer.store().into_bytes(), until: None };
+            let stands = store.claim(Table::Own, row)?;
+            let text = String::from_utf8_lossy(&stands.value).into_owned();
+            own.new.push(stands);
+            Signer::load(&text).unwrap_or(signer)
         }
     };
     Ok((store.load(Table::Grants, now)?, Some(signer)))

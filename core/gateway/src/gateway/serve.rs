@@ -14,7 +14,7 @@ use wakeline_sip_auth::ReplayMemory;
 use super::StartError;
 use super::bind::{Bound, Sockets};
 use crate::admin::{self, Access};
-use crate::cluster::Beat;
+use crate::cluster::{Beat, Condition};
 use crate::config::Config;
 use crate::edge::certificate::Certificates;
 use crate::edge::listen;
@@ -131,7 +131,13 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
         Some(node) => {
             let tcp = bound.sip.iter().find(|(transport, _)| *transport == Transport::Tcp);
             let at = config.cluster.reached(tcp.map_or(0, |(_, address)| address.port()))?;
-            let beat = Beat { mark: node.mark.clone(), host: at.host, port: at.port, wall: 0 };
+            let beat = Beat {
+                mark: node.mark.clone(),
+                host: at.host,
+                port: at.port,
+                wall: 0,
+                condition: Condition::default(),
+            };
             Some((node.name.clone(), beat))
         }
         None => None,

@@ -9,7 +9,7 @@ use wakeline_push::WakeId;
 use wakeline_registrar::{Account, AorView, BindingView};
 
 use super::Server;
-use crate::cluster::Heard;
+use crate::cluster::{Condition, Heard, NodeReport};
 use crate::stats::Stats;
 use crate::store::{Change, Keeper, Table, record};
 use crate::wakes::Wake;
@@ -61,6 +61,13 @@ pub(crate) enum Command {
         limit: Duration,
         done: oneshot::Sender<bool>,
     },
+    /// Take on nothing new, or do again; tells how this node is then.
+    SetDraining {
+        on: bool,
+        reply: oneshot::Sender<NodeReport>,
+    },
+    /// Every node that lives, this one first.
+    Nodes(oneshot::Sender<Vec<NodeReport>>),
     Shutdown,
 }
 
@@ -108,14 +115,45 @@ impl Server {
                 self.state.duties = now;
                 self.look_after(now, wall);
             }
+            Command::SetDraining { on, reply } => {
+                if on {
+                    self.registrar.drain()
+                } else {
+                    self.registrar.resume()
+                }
+                self.say_alive(now, wall);
+                drop(reply.send(self.own_report(now)));
+            }
+            Command::Nodes(reply) => {
+                let others = self.state.others.iter().map(|(name, (beat, heard))| {
+                    beat.report(name, now.since(*heard), self.registrar.is_linked(name))
+                });
+                drop(reply.send(std::iter::once(self.own_report(now)).chain(others).collect()));
+            }
             Command::Shutdown => {}
         }
+    }
+
+    /// This node as it sees itself.
+    fn own_report(&self, now: Time) -> NodeReport {
+        let report = self.beat.as_ref().map(|(name, beat)| beat.report(name, Duration::ZERO, true));
+        let alone = || NodeReport {
+            name: String::new(),
+            address: String::new(),
+            own: true,
+            linked: false,
+            heard_ms: 0,
+            condition: Condition::default(),
+        };
+        NodeReport { own: true, condition: self.condition(now), ..report.unwrap_or_else(alone) }
     }
 
     /// What other nodes have told: the machine knows what to do with it, and accounts are put or taken away.
     fn hear_nodes(&mut self, now: Time, wall: WallTime, heard: Heard) {
         match heard {
+            Heard::Beat(name, beat) => drop(self.state.others.insert(name, (beat, now))),
             Heard::Nodes(nodes) => {
+                self.state.others.retain(|name, _| nodes.iter().any(|node| node.view.name == *name));
                 let views: Vec<_> = nodes.iter().map(|node| node.view.clone()).collect();
                 self.peers = nodes.into_iter().flat_map(|node| node.sources).collect();
                 let of_nodes = self.state.streams.values().map(|stream| stream.flow);

@@ -6,7 +6,7 @@
 mod command;
 mod hear;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use wakeline_sip_message::{Message, Method};
 pub(crate) use self::command::Command;
 use self::command::Draining;
 use crate::addresses::Addresses;
-use crate::cluster::{BEAT, Beat};
+use crate::cluster::{BEAT, Beat, Condition};
 use crate::edge::certificate::Certificates;
 use crate::edge::next_hop::{Dial, PING};
 use crate::edge::udp::{BATCH, UdpPort};
@@ -86,6 +86,8 @@ pub(crate) struct State {
     ping: Time,
     counters: Counters,
     draining: Option<Draining>,
+    /// What the other nodes that live have said last, and when.
+    others: BTreeMap<String, (Beat, Time)>,
     started: Time,
     duties: Time,
     beat: Time,
@@ -106,6 +108,7 @@ impl State {
             ping: now + PING,
             counters: Counters::default(),
             draining: None,
+            others: BTreeMap::new(),
             started: now,
             duties: now + DUTIES,
             beat: now,
@@ -336,8 +339,20 @@ impl Server {
     fn say_alive(&mut self, now: Time, wall: WallTime) {
         self.state.beat = now + BEAT;
         if let (Some(keeper), Some((name, beat))) = (&self.keeper, &self.beat) {
-            let (table, change) = beat.change(name, wall);
+            let (table, change) = beat.change(name, wall, self.condition(now));
             keeper.put(table, change);
+        }
+    }
+
+    /// How this node is.
+    fn condition(&self, now: Time) -> Condition {
+        let gauges = self.registrar.gauges();
+        Condition {
+            up_ms: u64::try_from(now.since(self.state.started).as_millis()).unwrap_or(u64::MAX),
+            draining: self.registrar.is_draining(),
+            bindings: gauges.bindings,
+            contexts: gauges.contexts,
+            held: gauges.held,
         }
     }
 
@@ -345,11 +360,13 @@ impl Server {
     async fn end(mut self) {
         self.speak();
         if let Some(keeper) = &self.keeper {
-            let nonces = record::nonces_row(&self.registrar.export_nonces());
-            keeper.put(Table::Own, Change::Put(nonces));
-            if let Some((name, _)) = &self.beat {
+            match &self.beat {
+                None => {
+                    let nonces = record::nonces_row(&self.registrar.export_nonces());
+                    keeper.put(Table::Own, Change::Put(nonces));
+                }
                 // The others need not wait to find out.
-                keeper.put(Table::Nodes, Change::Remove(name.clone().into_bytes()));
+                Some((name, _)) => keeper.put(Table::Nodes, Change::Remove(name.clone().into_bytes())),
             }
         }
         let streams = std::mem::take(&mut self.state.streams);

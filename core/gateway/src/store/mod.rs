@@ -14,7 +14,7 @@ mod suite;
 
 pub use backup::{backup, restore};
 pub use keeper::{Health, Keeper};
-pub use redis::Redis;
+pub use redis::{Facts, Redis};
 pub use sqlite::{Sqlite, inspect};
 
 use wakeline_clock::WallTime;
@@ -42,11 +42,13 @@ pub enum Table {
     Nodes,
     /// Wakes that were taken from allowances.
     Spent,
+    /// Uses of nonces, where several nodes accept the same ones.
+    Nonces,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 10] = [
+    pub const ALL: [Table; 11] = [
         Table::Bindings,
         Table::Accounts,
         Table::Wakes,
@@ -57,6 +59,7 @@ impl Table {
         Table::Mail,
         Table::Nodes,
         Table::Spent,
+        Table::Nonces,
     ];
 
     /// Its name in a store.
@@ -72,6 +75,7 @@ impl Table {
             Table::Mail => "mail",
             Table::Nodes => "nodes",
             Table::Spent => "spent",
+            Table::Nonces => "nonces",
         }
     }
 }

@@ -52,6 +52,10 @@ pub(crate) fn changes(persist: &Persist, mut put: impl FnMut(Table, Change)) {
             let until = Some(WallTime(at.0.saturating_add(WAKE)));
             put(Table::Spent, Change::Put(Row { key, value: json(&(aor, caller)), until }));
         }
+        Persist::NonceUsed { used, until } => {
+            let row = Row { key: used.name().to_vec(), value: json(used), until: Some(*until) };
+            put(Table::Nonces, Change::Put(row));
+        }
         Persist::WakeForgotten(wake) => put(Table::Wakes, Change::Remove(wake.as_str().as_bytes().to_vec())),
     }
 }
@@ -66,6 +70,10 @@ pub(crate) fn persisted(table: Table, change: &Change) -> Option<Persist> {
             Table::Spent => {
                 let (aor, caller) = serde_json::from_slice(&row.value).ok()?;
                 Some(Persist::WakeSpent { aor, caller, at: row.until? })
+            }
+            Table::Nonces => {
+                let used = serde_json::from_slice(&row.value).ok()?;
+                Some(Persist::NonceUsed { used, until: row.until? })
             }
             Table::Accounts
             | Table::Own
@@ -133,6 +141,12 @@ pub(crate) fn load(store: &mut dyn Store, now: WallTime) -> Result<(Loaded, Vec<
     for row in store.load(Table::Mail, now)? {
         match serde_json::from_slice::<StoredMail>(&row.value) {
             Ok(mail) => loaded.mail.push(mail),
+            Err(_) => unreadable += 1,
+        }
+    }
+    for row in store.load(Table::Nonces, now)? {
+        match serde_json::from_slice(&row.value) {
+            Ok(used) => loaded.nonces.push(used),
             Err(_) => unreadable += 1,
         }
     }

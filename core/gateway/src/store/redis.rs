@@ -103,6 +103,28 @@ impl Redis {
         &self.place
     }
 
+    /// What matters of how it runs.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn facts(&mut self) -> Result<Facts, StoreError> {
+        let info: String = self.with(|connection| redis::cmd("INFO").arg("server").query(connection))?;
+        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or_default();
+        let (seconds, micros): (u64, u64) = self.with(|connection| redis::cmd("TIME").query(connection))?;
+        // An operator may have forbidden this command.
+        let mut setting = |name: &str| -> Option<String> {
+            let found: Result<Vec<String>, StoreError> =
+                self.with(|connection| redis::cmd("CONFIG").arg("GET").arg(name).query(connection));
+            found.ok()?.into_iter().nth(1)
+        };
+        Ok(Facts {
+            version: version.to_owned(),
+            wall: WallTime(seconds.saturating_mul(1000).saturating_add(micros / 1000)),
+            append_only: setting("appendonly"),
+            when_full: setting("maxmemory-policy"),
+        })
+    }
+
     /// How many rows it has.
     ///
     /// # Errors
@@ -162,6 +184,19 @@ impl Redis {
     }
 }
 
+/// How a server runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Its version.
+    pub version: String,
+    /// Its clock.
+    pub wall: WallTime,
+    /// `appendonly`, if it tells.
+    pub append_only: Option<String>,
+    /// `maxmemory-policy`, if it tells.
+    pub when_full: Option<String>,
+}
+
 /// What one node has told in one batch.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -204,8 +239,7 @@ fn told(id: String, fields: &[Vec<u8>]) -> Told {
 
 /// The command that tells a batch; none when nothing in it is the others' matter.
 fn telling(node: &str, changes: &[(Table, Change)]) -> Option<redis::Cmd> {
-    // A node's own rows are read once, at its start.
-    let mut common = changes.iter().filter(|(table, _)| *table != Table::Own).peekable();
+    let mut common = changes.iter().filter(|(table, _)| is_told(*table)).peekable();
     common.peek()?;
     let mut tell = redis::cmd("XADD");
     tell.arg(TOLD).arg("MAXLEN").arg("~").arg(REMEMBERED).arg("*").arg("node").arg(node);
@@ -223,6 +257,23 @@ fn telling(node: &str, changes: &[(Table, Change)]) -> Option<redis::Cmd> {
         };
     }
     Some(tell)
+}
+
+/// Whether the other nodes hear of a table's changes. What is told stands in the stream after its row is gone: secrets that
+/// no node listens for are not told.
+const fn is_told(table: Table) -> bool {
+    match table {
+        Table::Bindings
+        | Table::Accounts
+        | Table::Wakes
+        | Table::TlsSessions
+        | Table::Mail
+        | Table::Nodes
+        | Table::Spent
+        | Table::Nonces => true,
+        // A node's own rows are read once, at its start; grants and the relay's addresses are asked for where they stand.
+        Table::Own | Table::Grants | Table::Subscriptions => false,
+    }
 }
 
 /// The key of a row.
@@ -319,6 +370,22 @@ impl Store for Redis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s23_what_no_other_node_listens_for_is_not_told() {
+        let put = |value: &str| Change::Put(Row { key: b"id".to_vec(), value: value.into(), until: None });
+        let secrets = [
+            (Table::Grants, put("password=canary")),
+            (Table::Own, put("canary")),
+            (Table::Subscriptions, put("canary")),
+        ];
+        assert!(telling("one", &secrets).is_none());
+        let mut all = secrets.to_vec();
+        all.push((Table::Wakes, put("a wake")));
+        let told = telling("one", &all).unwrap().get_packed_command();
+        let told = String::from_utf8_lossy(&told);
+        assert!(told.contains("+wakes:id") && told.contains("a wake") && !told.contains("canary"), "{told}");
+    }
 
     #[test]
     fn s23_a_password_is_neither_shown_nor_in_an_error() {

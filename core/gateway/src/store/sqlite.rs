@@ -13,7 +13,7 @@ use wakeline_clock::{WallTime, system};
 use super::{Change, Row, Store, StoreError, Table};
 
 /// The newest schema, and how to get to it from each older one: step `n` leads from version `n` to `n + 1`.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     "
     CREATE TABLE bindings (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
     CREATE TABLE accounts (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
@@ -28,6 +28,7 @@ const STEPS: [&str; 5] = [
     CREATE TABLE nodes (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
     CREATE TABLE spent (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;
 ",
+    "CREATE TABLE nonces (key BLOB PRIMARY KEY, value BLOB NOT NULL, until INTEGER) WITHOUT ROWID;",
 ];
 
 /// The open file, or the wish for it.

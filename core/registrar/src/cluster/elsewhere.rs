@@ -29,6 +29,7 @@ impl Registrar {
                     self.wakes_per_caller.note(now, caller);
                 }
             }
+            Persist::NonceUsed { used, .. } => self.authenticator.note(wall, used),
             Persist::MailPut(mail) => self.handle_mail_elsewhere(now, wall, mail),
             Persist::MailRemoved(name) => self.handle_mail_gone_elsewhere(wall, &name),
         }
@@ -44,6 +45,9 @@ impl Registrar {
             self.cluster.homes.keys().copied().filter(|id| !named.contains(id)).collect();
         for id in gone {
             self.drop_binding(now, id);
+        }
+        for used in all.nonces {
+            self.authenticator.note(wall, used);
         }
         for stored in all.bindings {
             self.binding_elsewhere(now, stored);

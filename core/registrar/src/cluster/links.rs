@@ -166,6 +166,11 @@ impl Registrar {
         self.open_link(id);
     }
 
+    /// Whether requests can be handed to the node of this name now.
+    pub fn is_linked(&self, name: &str) -> bool {
+        self.cluster.find(name).is_some_and(|id| self.cluster.link(id).is_some())
+    }
+
     /// How many other nodes live, and to how many of them a link is open.
     pub fn nodes(&self) -> (usize, usize) {
         self.cluster.count()
