@@ -482,3 +482,56 @@ async fn f6_a_late_waker_learns_from_the_node_that_is_left_what_became_of_a_kill
     assert_eq!(states, format!("{wake}=failed"));
     drop((pushed, ben));
 }
+
+#[tokio::test]
+async fn of_three_nodes_one_holds_one_dies_and_the_phone_that_wakes_at_the_last_learns_of_both_calls() {
+    let world = World::new().await;
+    let mut devices = world.push.subscribe();
+    let (one, two) = world.pair().await;
+    let mia = mia_at(&two).await;
+    let sleeping = sleeps(&two, mia).await;
+    settled(&two, &one).await;
+    let mut three = Process::start(&world, "three");
+    for node in [&one, &two] {
+        soon("two links", async {
+            while node.stats().await.unwrap().linked_nodes < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+    let mut ben = phone(&one, Transport::Tcp, "ben").await;
+    let (held, first) = ben.invite("mia@localhost").await;
+    assert_eq!(first.status(), Some(100));
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], three.1));
+    let mut eva = Phone::connect_to(address, Transport::Tcp, None, "ben", "open sesame").await;
+    let (lost, first) = eva.invite("mia@localhost").await;
+    assert_eq!(first.status(), Some(100));
+    for _ in 0..2 {
+        soon("a push", devices.recv()).await.unwrap();
+    }
+    soon("news of both calls", async {
+        while two.stats().await.unwrap().gauges.held_elsewhere < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    three.kill();
+    for node in [&one, &two] {
+        soon("the end of the killed node", async {
+            while node.stats().await.unwrap().nodes > 1 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+    let mut mia = Phone::wake(&two, Transport::Tls, sleeping).await;
+    let (ok, rounds) = mia.register(604_800).await;
+    assert_eq!(rounds, 1);
+    let told = ok.header_by_name("X-Wake-State").unwrap_or_default().to_owned();
+    let wake = |call: &Message| wakeline_push::WakeId::of(call.call_id(), call.from_tag().unwrap());
+    assert_eq!(told, format!("{}=failed", wake(&lost)));
+    let invite = mia.receive().await;
+    assert_eq!(invite.call_id(), held.call_id());
+    talk(&mut ben, &held, &mut mia, &invite).await;
+}

@@ -13,6 +13,7 @@ mod elsewhere;
 mod handed;
 mod links;
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use wakeline_clock::Time;
@@ -34,6 +35,8 @@ pub struct NodeView {
     pub mark: String,
     /// Where the other nodes send it requests.
     pub address: NextHop,
+    /// Where its own connections come from.
+    pub sources: Vec<IpAddr>,
 }
 
 /// Whether a node lives, as far as anybody says.
@@ -83,6 +86,8 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     /// Bindings that were not registered here.
     pub(crate) homes: BTreeMap<BindingId, Home>,
+    /// Where the nodes that live connect from: what is handed over comes from nowhere else.
+    pub(crate) sources: Vec<IpAddr>,
     /// Calls that another node holds.
     pub(crate) wakes: BTreeMap<WakeId, (AorId, NodeId)>,
 }
@@ -143,6 +148,11 @@ impl Cluster {
         }
         let ids = (0..u16::MAX).map(NodeId).take(self.nodes.len());
         ids.into_iter().find(|id| self.link(*id).is_some_and(|info| info.id == flow))
+    }
+
+    /// Whether a node may be at the other end of a flow.
+    pub(crate) fn is_from_node(&self, flow: &FlowInfo) -> bool {
+        self.sources.contains(&flow.remote.ip().to_canonical())
     }
 
     /// Where a device is connected, if that is another node.

@@ -126,7 +126,9 @@ impl Registrar {
         for route in request.routes() {
             let Ok(route) = route else { return Way::nowhere(400) };
             let uri = route.uri();
-            let named = uri.user().and_then(|name| self.seal.open(Purpose::Handed, name));
+            // What one node has sealed for another is worth nothing in anybody else's hand.
+            let named = uri.user().filter(|_| self.cluster.is_from_node(flow));
+            let named = named.and_then(|name| self.seal.open(Purpose::Handed, name));
             let party = if named.is_some() { None } else { self.party(&route) };
             // An upstream may live on our own machine: then its port tells it from us. What it has left of its own name in
             // a request that it sends us is as good as gone.

@@ -33,7 +33,8 @@ struct Pair([Node; 2]);
 
 fn view(name: &str, host: &str) -> NodeView {
     let address = NextHop { transport: Transport::Tcp, host: host.into(), port: 5060 };
-    NodeView { name: name.into(), mark: format!("life of {name}"), address }
+    let sources = vec![host.parse().unwrap()];
+    NodeView { name: name.into(), mark: format!("life of {name}"), address, sources }
 }
 
 fn named(name: &str) -> Config {
@@ -245,6 +246,29 @@ fn an_invite_held_at_one_node_leaves_when_the_phone_registers_at_another_and_the
     let arrived = requests(&at_a, trunk.flow, &Method::Info);
     assert_eq!(arrived.len(), 1);
     assert_eq!(arrived[0].routes().count(), 0);
+}
+
+#[test]
+fn s17_what_one_node_sealed_for_another_opens_nothing_to_a_stranger() {
+    let mut pair = Pair::new();
+    let mut mia = mia_at(&mut pair, 1);
+    register(&mut pair, 1, &mut mia);
+    let trunk = Trunk::new(&mut pair.0[0].world);
+    trunk.invite(&mut pair.0[0].world, "mia", "call-1");
+    let link = pair.0[0].out;
+    let handed = requests(&pair.0[0].world.take(), link, &Method::Invite)[0].clone();
+    let world = &mut pair.0[1].world;
+    // Somebody has listened between the nodes.
+    let thief = world.open(Transport::Tcp, "192.0.2.66");
+    world.receive(thief, &handed);
+    let out = world.take();
+    assert!(requests(&out, mia.flow, &Method::Invite).is_empty());
+    assert_eq!(final_status(&out, thief), Some(403));
+    // From the node itself it goes down the connection.
+    let from = pair.0[1].from;
+    let world = &mut pair.0[1].world;
+    world.receive(from, &handed);
+    assert_eq!(requests(&world.take(), mia.flow, &Method::Invite).len(), 1);
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Gateway {
         let NodeName { name, mark } = self.config.node.clone()?;
         let port = u16::try_from(number).unwrap_or(0);
         let address = NextHop { transport: Transport::Tcp, host: "10.99.0.1".into(), port };
-        Some(NodeView { name, mark, address })
+        Some(NodeView { name, mark, address, sources: vec![[10, 99, 0, 2].into()] })
     }
 
     fn accounts(&self) -> Vec<Account> {

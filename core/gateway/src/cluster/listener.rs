@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use wakeline_clock::{Time, system};
 use wakeline_registrar::{Loaded, NodeView};
 
-use super::{Beat, LIFE, Node};
+use super::{Beat, LIFE};
 use crate::edge::sessions::Sessions;
 use crate::server::Command;
 use crate::store::{Change, Redis, Row, Store as _, StoreError, Table, record};
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// News for the event loop.
 pub(crate) enum Heard {
     /// The nodes that live, all others than this one.
-    Nodes(Vec<Node>),
+    Nodes(Vec<NodeView>),
     /// A node says that it lives, and how.
     Beat(String, Beat),
     /// Changes of one node, in its order.
@@ -166,7 +166,7 @@ impl Listener {
             let host = view.address.host.trim_start_matches('[').trim_end_matches(']');
             let found = (host, view.address.port).to_socket_addrs();
             let sources = found.map(|all| all.map(|one| one.ip()).collect()).unwrap_or_default();
-            Node { view: view.clone(), sources }
+            NodeView { sources, ..view.clone() }
         });
         self.say(Heard::Nodes(nodes.collect()));
         self.told = Some(views);

@@ -10,7 +10,6 @@
 
 mod listener;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,14 +27,6 @@ pub(crate) const BEAT: Duration = Duration::from_secs(2);
 const LIFE: Duration = Duration::from_secs(6);
 /// How long changes are gathered before they are written and told.
 pub(crate) const GATHER: Duration = Duration::from_millis(2);
-
-/// Another node that lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Node {
-    pub(crate) view: NodeView,
-    /// Where its connections come from.
-    pub(crate) sources: Vec<IpAddr>,
-}
 
 /// How a node is, by its own word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -106,6 +97,6 @@ impl Beat {
 
     fn view(&self, name: &str) -> NodeView {
         let address = NextHop { transport: Transport::Tcp, host: self.host.clone(), port: self.port };
-        NodeView { name: name.to_owned(), mark: self.mark.clone(), address }
+        NodeView { name: name.to_owned(), mark: self.mark.clone(), address, sources: Vec::new() }
     }
 }

@@ -153,14 +153,13 @@ impl Server {
         match heard {
             Heard::Beat(name, beat) => drop(self.state.others.insert(name, (beat, now))),
             Heard::Nodes(nodes) => {
-                self.state.others.retain(|name, _| nodes.iter().any(|node| node.view.name == *name));
-                let views: Vec<_> = nodes.iter().map(|node| node.view.clone()).collect();
-                self.peers = nodes.into_iter().flat_map(|node| node.sources).collect();
+                self.state.others.retain(|name, _| nodes.iter().any(|node| node.name == *name));
+                self.peers = nodes.iter().flat_map(|node| node.sources.iter().copied()).collect();
                 let of_nodes = self.state.streams.values().map(|stream| stream.flow);
                 let of_nodes: Vec<FlowInfo> =
                     of_nodes.filter(|flow| self.peers.contains(&flow.remote.ip().to_canonical())).collect();
                 of_nodes.iter().for_each(|flow| self.strangers.leave(flow.id));
-                self.registrar.handle_nodes(now, wall, &views);
+                self.registrar.handle_nodes(now, wall, &nodes);
             }
             Heard::Changes(changes) => {
                 for (table, change) in changes {

@@ -23,6 +23,7 @@ impl Registrar {
     /// connections: what it held has failed, and a phone that it had woken learns that from us (row 15 of the race table).
     pub fn handle_nodes(&mut self, now: Time, wall: WallTime, living: &[NodeView]) {
         self.wall = wall;
+        self.cluster.sources = living.iter().flat_map(|node| node.sources.iter().copied()).collect();
         for node in living {
             if self.cluster.is_other(&node.name) {
                 self.cluster.number(&node.name);
