@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod phone;
+mod redis;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use phone::{PATIENCE, Phone, Sleeping, soon};
+use redis::{Folder, Redis};
 use wakeline_flow::Transport;
 use wakeline_gateway::config::{Account, Config};
 use wakeline_gateway::{Gateway, Handle};
@@ -16,69 +18,6 @@ use wakeline_push_services::{FcmOptions, FcmService};
 use wakeline_sip_message::{Message, Method, Name};
 
 const TOKEN: &str = "dK2_exampleToken:APA91bExample";
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        let mut name = [0_u8; 8];
-        getrandom::fill(&mut name).unwrap();
-        let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = std::env::temp_dir().join(format!("wakeline-cluster-{name}"));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A Redis server of the test's own, on a socket in its folder.
-struct Redis {
-    process: Child,
-    socket: PathBuf,
-}
-
-impl Redis {
-    fn start(folder: &Path) -> Redis {
-        let socket = folder.join("redis.sock");
-        // One that was killed has left it.
-        let _ = std::fs::remove_file(&socket);
-        let process = Command::new("redis-server")
-            .args(["--port", "0", "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--dir"])
-            .arg(folder)
-            .arg("--unixsocket")
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("redis-server: {error}; apt-get install redis-server"));
-        let redis = Redis { process, socket };
-        while std::os::unix::net::UnixStream::connect(&redis.socket).is_err() {
-            std::thread::yield_now();
-        }
-        redis
-    }
-
-    fn end(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
 
 struct World {
     push: FcmService,
@@ -89,7 +28,7 @@ struct World {
 impl World {
     async fn new() -> World {
         let push = FcmService::start(FcmOptions::default()).await.unwrap();
-        let folder = Folder::new();
+        let folder = Folder::new("cluster");
         folder.write("account.json", &push.service_account_json());
         folder.write("ca.pem", push.ca_pem());
         let redis = Redis::start(&folder.0);

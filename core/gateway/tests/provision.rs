@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod phone;
+mod redis;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use phone::Phone;
+use phone::{Phone, soon};
+use redis::{Folder, Redis};
 use reqwest::{Method, Response, StatusCode};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
@@ -25,13 +26,7 @@ const SCHEMA: &str = include_str!("../src/provision/settings.schema.json");
 struct Site {
     gateway: Handle,
     client: reqwest::Client,
-    folder: PathBuf,
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
+    folder: Folder,
 }
 
 fn config(folder: &std::path::Path, more: &str) -> Config {
@@ -48,14 +43,40 @@ fn config(folder: &std::path::Path, more: &str) -> Config {
 
 impl Site {
     fn start(more: &str) -> Site {
-        let mut name = [0_u8; 8];
-        getrandom::fill(&mut name).unwrap();
-        let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
-        let folder = std::env::temp_dir().join(format!("wakeline-provision-{name}"));
-        std::fs::create_dir_all(&folder).unwrap();
-        let gateway = Gateway::start(config(&folder, more)).unwrap();
+        let folder = Folder::new("provision");
+        let gateway = Gateway::start(config(&folder.0, more)).unwrap();
         let client = client(&gateway);
         Site { gateway, client, folder }
+    }
+
+    /// A node of a gateway whose store is on a server.
+    fn node(name: &str, server: &Redis) -> Site {
+        let folder = Folder::new("provision");
+        let mut config = config(&folder.0, "[limits]\n");
+        config.store.url = format!("redis+unix://{}", server.socket.display()).into();
+        config.cluster.node = name.to_owned();
+        config.cluster.address = "127.0.0.1".to_owned();
+        config.provision.attempts_per_minute = 100_000;
+        let gateway = Gateway::start(config).unwrap();
+        let client = client(&gateway);
+        Site { gateway, client, folder }
+    }
+
+    /// The grants as this node sees them: how far each is, by its name.
+    async fn stages(&self) -> Vec<(String, String)> {
+        let (_, all) = self.operator(Method::GET, "/provision", None).await;
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        all.as_array().unwrap().iter().map(|one| (text(&one["id"]), text(&one["stage"]))).collect()
+    }
+
+    async fn sees(&self, id: &Value, stage: &str) {
+        let wanted = (id.as_str().unwrap().to_owned(), stage.to_owned());
+        soon("news of a grant", async {
+            while !self.stages().await.contains(&wanted) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        })
+        .await;
     }
 
     fn address(&self) -> SocketAddr {
@@ -277,7 +298,7 @@ async fn f18_links_keys_and_news_outlive_a_restart_and_passwords_do_not_stay() {
     site.operator(Method::DELETE, &format!("/provision/{id}"), None).await;
     assert!(site.gateway.flush(phone::PATIENCE));
 
-    let folder = site.folder.clone();
+    let folder = site.folder.0.clone();
     let again =
         tokio::task::spawn_blocking(move || Gateway::start(config(&folder, ""))).await.unwrap().unwrap();
     std::mem::replace(&mut site.gateway, again).shutdown();
@@ -299,8 +320,8 @@ async fn f18_links_keys_and_news_outlive_a_restart_and_passwords_do_not_stay() {
     assert!(site.gateway.flush(phone::PATIENCE));
     let (_, grants) = site.operator(Method::GET, "/provision", None).await;
     assert!(!grants.to_string().contains("open sesame"));
-    let mut bytes = std::fs::read(site.folder.join("gateway.db")).unwrap();
-    bytes.extend(std::fs::read(site.folder.join("gateway.db-wal")).unwrap_or_default());
+    let mut bytes = std::fs::read(site.folder.0.join("gateway.db")).unwrap();
+    bytes.extend(std::fs::read(site.folder.0.join("gateway.db-wal")).unwrap_or_default());
     let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(holds(&id) && !holds(second["code"].as_str().unwrap()) && !holds(&key("mia")));
 }
@@ -405,4 +426,75 @@ async fn the_systems_files_the_open_lists_and_the_pages() {
     assert!(page.contains("app-id=123456789"), "{page}");
     let (_, _, page) = site.get(&format!("/p/{code}"), "Mozilla/5.0 (X11; Linux x86_64)").await;
     assert!(page.contains(&format!("https://voice.example.org/phone/#prov={code}")), "{page}");
+}
+
+#[tokio::test]
+async fn s19_of_two_nodes_one_gives_the_settings_out_and_both_know_it() {
+    let ground = Folder::new("provision-redis");
+    let mut server = Redis::start(&ground.0);
+    let (one, two) = (Site::node("one", &server), Site::node("two", &server));
+    for round in 0..50 {
+        let maker = if round % 2 == 0 { &one } else { &two };
+        let (status, link) = maker.operator(Method::POST, "/provision", Some(wish())).await;
+        assert_eq!(status, StatusCode::CREATED, "{link}");
+        for site in [&one, &two] {
+            site.sees(&link["id"], "offered").await;
+        }
+        let code = link["code"].as_str().unwrap();
+        let (first, second) = (key("first"), key("second"));
+        let (at_one, at_two) = tokio::join!(one.exchange(code, &first), two.exchange(code, &second));
+        let (winner, object) = match (at_one.0, at_two.0) {
+            (StatusCode::OK, StatusCode::NOT_FOUND) => (&first, at_one.1),
+            (StatusCode::NOT_FOUND, StatusCode::OK) => (&second, at_two.1),
+            both => panic!("round {round}: {both:?}"),
+        };
+        if round > 0 {
+            continue;
+        }
+        // Signed by the one key that both publish; fetched, changed and withdrawn at either.
+        let (id, serial) = (link["id"].as_str().unwrap(), 1);
+        for site in [&one, &two] {
+            assert_eq!(site.verified(&object).await["sub"], link["id"]);
+            site.sees(&link["id"], "taken").await;
+            assert_eq!(site.fetch(id, winner, serial).await.0, StatusCode::NO_CONTENT);
+        }
+        assert_eq!(
+            two.operator(Method::PUT, &format!("/provision/{id}"), Some(wish())).await.0,
+            StatusCode::OK
+        );
+        assert_eq!(one.fetch(id, winner, serial).await.0, StatusCode::OK);
+        assert_eq!(two.fetch(id, winner, 2).await.0, StatusCode::NO_CONTENT);
+        let withdrawn = one.operator(Method::DELETE, &format!("/provision/{id}"), None).await;
+        assert_eq!(withdrawn.0, StatusCode::NO_CONTENT);
+        assert_eq!(two.fetch(id, winner, 2).await.0, StatusCode::GONE);
+    }
+    // A new key at one node signs at the other, and both publish it.
+    assert_eq!(one.operator(Method::POST, "/provision/keys", None).await.0, StatusCode::OK);
+    let (_, link) = one.operator(Method::POST, "/provision", Some(wish())).await;
+    two.sees(&link["id"], "offered").await;
+    let (status, object) = two.exchange(link["code"].as_str().unwrap(), &key("mia")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(one.verified(&object).await["sub"], link["id"]);
+    // What another node has changed is news at the REGISTER here.
+    let id = link["id"].as_str().unwrap();
+    one.operator(Method::PUT, &format!("/provision/{id}"), Some(wish())).await;
+    let mut mia = Phone::connect(&two.gateway, Transport::Tls, "mia", "open sesame").await;
+    let news = format!("{id}=2");
+    soon("news at the REGISTER", async {
+        while mia.register(600).await.0.header_by_name("X-Settings").is_none_or(|told| !told.contains(&news))
+        {
+        }
+    })
+    .await;
+    // No secret went through what nodes tell each other.
+    let told = server.told();
+    assert!(told.contains("grants:") && !told.contains("open sesame"));
+    // Without the server nothing is given out, and no code is used up.
+    let (_, link) = one.operator(Method::POST, "/provision", Some(wish())).await;
+    two.sees(&link["id"], "offered").await;
+    server.end();
+    let code = link["code"].as_str().unwrap();
+    assert_eq!(two.exchange(code, &key("mia")).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    server.start_again(&ground.0);
+    assert_eq!(two.exchange(code, &key("mia")).await.0, StatusCode::OK);
 }

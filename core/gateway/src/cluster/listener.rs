@@ -13,6 +13,7 @@ use wakeline_registrar::{Loaded, NodeView};
 
 use super::{Beat, LIFE};
 use crate::edge::sessions::Sessions;
+use crate::provision::Office;
 use crate::server::Command;
 use crate::store::{Change, Redis, Row, Store as _, StoreError, Table, record};
 
@@ -33,12 +34,20 @@ pub(crate) enum Heard {
     All(Box<Loaded>),
 }
 
+/// What hears of changes beside the event loop.
+pub(crate) struct Ears {
+    /// TLS sessions that may be resumed.
+    pub(crate) sessions: Arc<Sessions>,
+    /// Granted settings, where phones get any.
+    pub(crate) office: Option<Arc<Office>>,
+}
+
 /// The thread's own.
 pub(crate) struct Listener {
     store: Redis,
     name: String,
     commands: mpsc::UnboundedSender<Command>,
-    sessions: Arc<Sessions>,
+    ears: Ears,
     ended: Arc<AtomicBool>,
     living: BTreeMap<String, (Beat, Time)>,
     /// What the event loop was told last.
@@ -56,14 +65,14 @@ impl Listener {
         store: Redis,
         name: &str,
         commands: mpsc::UnboundedSender<Command>,
-        sessions: Arc<Sessions>,
+        ears: Ears,
         ended: Arc<AtomicBool>,
     ) -> std::io::Result<JoinHandle<()>> {
         let listener = Listener {
             store,
             name: name.to_owned(),
             commands,
-            sessions,
+            ears,
             ended,
             living: BTreeMap::new(),
             told: None,
@@ -95,7 +104,10 @@ impl Listener {
         self.judge();
         let (all, _) = record::load(&mut self.store, wall)?;
         for row in self.store.load(Table::TlsSessions, wall)? {
-            self.sessions.put_elsewhere(row);
+            self.ears.sessions.put_elsewhere(row);
+        }
+        if let Some(office) = &self.ears.office {
+            office.heard_all(&self.store.load(Table::Grants, wall)?);
         }
         self.say(Heard::All(Box::new(all)));
         while !self.ended.load(Ordering::Relaxed) && !self.commands.is_closed() {
@@ -104,8 +116,20 @@ impl Listener {
                 if told.node != self.name {
                     self.hear(told.changes);
                 }
+                // Our own too: what was read at the start may be older than what we have written since.
+                self.look_at(&told.touched)?;
             }
             self.judge();
+        }
+        Ok(())
+    }
+
+    /// Reads what has changed where it stands.
+    fn look_at(&mut self, touched: &[(Table, Vec<u8>)]) -> Result<(), StoreError> {
+        let Some(office) = &self.ears.office else { return Ok(()) };
+        for (_, key) in touched.iter().filter(|(table, _)| *table == Table::Grants) {
+            let stands = self.store.get(Table::Grants, key)?;
+            office.heard(&String::from_utf8_lossy(key), stands.as_ref());
         }
         Ok(())
     }
@@ -122,8 +146,8 @@ impl Listener {
                     self.living.remove(&*String::from_utf8_lossy(&key));
                     self.judge();
                 }
-                (Table::TlsSessions, Change::Put(row)) => self.sessions.put_elsewhere(row),
-                (Table::TlsSessions, Change::Remove(key)) => self.sessions.take_elsewhere(&key),
+                (Table::TlsSessions, Change::Put(row)) => self.ears.sessions.put_elsewhere(row),
+                (Table::TlsSessions, Change::Remove(key)) => self.ears.sessions.take_elsewhere(&key),
                 (table, change) => others.push((table, change)),
             }
         }

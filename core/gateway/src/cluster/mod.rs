@@ -19,7 +19,7 @@ use wakeline_registrar::{NextHop, NodeView};
 
 use crate::store::{Change, Row, Table};
 
-pub(crate) use listener::{Heard, Listener};
+pub(crate) use listener::{Ears, Heard, Listener};
 
 /// How often a node says that it lives.
 pub(crate) const BEAT: Duration = Duration::from_secs(2);

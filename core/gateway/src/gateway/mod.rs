@@ -19,11 +19,11 @@ use self::own::{certificates, granted, hex, open_store, random, secret};
 use self::serve::{Parts, serve};
 pub use self::start_error::StartError;
 use crate::admin::Access;
-use crate::cluster::{self, Listener};
+use crate::cluster::{self, Ears, Listener};
 use crate::config::Config;
 use crate::edge::next_hop;
 use crate::edge::sessions::Sessions;
-use crate::provision::Office;
+use crate::provision::{Ledger, Office};
 use crate::push::canary::canaries;
 use crate::push::dispatch::Senders;
 use crate::store::{Change, Keeper, Redis, Table, record};
@@ -93,11 +93,20 @@ impl Gateway {
             }
         };
         let (commands, orders) = mpsc::unbounded_channel();
-        let office = signer.map(|signer| {
-            let settings = config.provision.clone();
-            let domains = machine.domains.clone();
-            Arc::new(Office::new(settings, domains, &grants, signer, keeper.clone(), commands.clone()))
-        });
+        let office = match signer {
+            None => None,
+            Some(signer) => {
+                let ledger = match config.cluster.is_on() {
+                    true => {
+                        let server = Redis::open(&config.store.url)?.telling(&config.cluster.node);
+                        Ledger::Shared(Box::new(server))
+                    }
+                    false => Ledger::Own(keeper.clone()),
+                };
+                let (settings, domains) = (config.provision.clone(), machine.domains.clone());
+                Some(Arc::new(Office::new(settings, domains, &grants, signer, ledger, commands.clone())))
+            }
+        };
         let traces = broadcast::Sender::new(TRACES);
         let mut handle = Handle {
             bound: Bound::default(),
@@ -113,7 +122,7 @@ impl Gateway {
             true => Some((Redis::open(&config.store.url)?, config.cluster.node.clone())),
             false => None,
         };
-        let heard_sessions = Arc::clone(&sessions);
+        let ears = Ears { sessions: Arc::clone(&sessions), office: office.clone() };
         let parts = Parts {
             config,
             machine,
@@ -144,7 +153,7 @@ impl Gateway {
         }
         if let Some((store, name)) = listening {
             let (commands, ended) = (handle.commands.clone(), Arc::clone(&handle.ended));
-            let thread = Listener::start(store, &name, commands, heard_sessions, ended);
+            let thread = Listener::start(store, &name, commands, ears, ended);
             handle.threads.push(thread.map_err(StartError::System)?);
         }
         Ok(handle)

@@ -11,7 +11,7 @@ use wakeline_clock::WallTime;
 use wakeline_secret::Secret;
 
 use super::code::{Code, Mark};
-use crate::store::{Change, Row};
+use crate::store::Row;
 
 /// For this long a phone that got no answer may ask again.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -152,6 +152,20 @@ impl Grant {
         };
     }
 
+    /// Whether time has changed something about it.
+    pub(crate) fn is_due(&self, now: WallTime) -> bool {
+        self.is_over(now) || matches!(&self.kept, Kept::Until(_, until) if *until <= now)
+    }
+
+    /// Whether its link, or the memory of its withdrawal, is over.
+    fn is_over(&self, now: WallTime) -> bool {
+        match &self.stage {
+            Stage::Offered { offer, .. } => offer.until <= now,
+            Stage::Taken { .. } => false,
+            Stage::Revoked { at, .. } => after(*at, MEMORY) <= now,
+        }
+    }
+
     /// What its phone is to be told at its next REGISTER.
     fn news(&self) -> Option<String> {
         let holder = self.holder()?;
@@ -179,15 +193,32 @@ impl Grants {
     pub(crate) fn load(rows: &[Row]) -> Grants {
         let mut grants = Grants::default();
         for row in rows {
-            match serde_json::from_slice::<Grant>(&row.value) {
-                Ok(grant) => {
-                    grants.by_code.extend(grant.codes().map(|code| (code, grant.id.clone())));
-                    grants.by_id.insert(grant.id.clone(), grant);
-                }
-                Err(error) => tracing::error!(%error, "a stored grant cannot be read; it is left alone"),
-            }
+            grants.put(&String::from_utf8_lossy(&row.key), Some(row));
         }
         grants
+    }
+
+    /// What stands in the store under this name takes the place of what is known; `None`: nothing does.
+    pub(crate) fn put(&mut self, id: &str, row: Option<&Row>) {
+        let read = row.map(|row| serde_json::from_slice::<Grant>(&row.value)).transpose();
+        let read = read.unwrap_or_else(|error| {
+            tracing::error!(%error, "a stored grant cannot be read; it is left alone");
+            None
+        });
+        let former: Vec<Mark> = self.by_id.get(id).into_iter().flat_map(Grant::codes).collect();
+        former.iter().for_each(|code| drop(self.by_code.remove(code)));
+        match read {
+            Some(grant) => {
+                self.by_code.extend(grant.codes().map(|code| (code, id.to_owned())));
+                self.by_id.insert(id.to_owned(), grant);
+            }
+            None => drop(self.by_id.remove(id)),
+        }
+    }
+
+    /// Whose link a code is.
+    pub(crate) fn of_code(&self, code: &Code) -> Option<String> {
+        self.by_code.get(&code.mark()).cloned()
     }
 
     /// How many there are.
@@ -337,47 +368,40 @@ impl Grants {
         Some(news.join(", ")).filter(|text| !text.is_empty())
     }
 
-    /// Forgets what is past its time; gives the changes for the store.
-    pub(crate) fn sweep(&mut self, now: WallTime) -> Vec<Change> {
-        let mut changes = Vec::new();
-        let codes = &mut self.by_code;
-        self.by_id.retain(|id, grant| {
-            let before: Vec<Mark> = grant.codes().collect();
-            let lapsed = match &grant.stage {
-                Stage::Offered { offer, .. } => offer.until <= now,
-                Stage::Taken { .. } => false,
-                Stage::Revoked { at, .. } => after(*at, MEMORY) <= now,
-            };
-            let keep = match (&grant.stage, lapsed) {
-                (_, false) => true,
-                // Nobody took the new link: the phone that has the settings goes on.
-                (Stage::Offered { holder: Some(holder), .. }, true) => {
-                    grant.stage = Stage::Taken { holder: *holder };
-                    grant.is_had(now);
-                    changes.push(Change::Put(grant.row()));
-                    true
-                }
-                (Stage::Offered { .. } | Stage::Taken { .. } | Stage::Revoked { .. }, true) => {
-                    changes.push(Change::Remove(id.clone().into_bytes()));
-                    false
-                }
-            };
-            if keep && matches!(&grant.kept, Kept::Until(_, until) if *until <= now) {
-                grant.kept = Kept::No;
-                changes.push(Change::Put(grant.row()));
+    /// Those that time has changed something about.
+    pub(crate) fn due(&self, now: WallTime) -> Vec<String> {
+        self.by_id.values().filter(|grant| grant.is_due(now)).map(|grant| grant.id.clone()).collect()
+    }
+
+    /// Forgets of one grant what is past its time.
+    pub(crate) fn age(&mut self, now: WallTime, id: &str) {
+        let Some(grant) = self.by_id.get_mut(id) else { return };
+        let before: Vec<Mark> = grant.codes().collect();
+        let keep = match (&grant.stage, grant.is_over(now)) {
+            (_, false) => true,
+            // Nobody took the new link: the phone that has the settings goes on.
+            (Stage::Offered { holder: Some(holder), .. }, true) => {
+                grant.stage = Stage::Taken { holder: *holder };
+                grant.is_had(now);
+                true
             }
-            let mut left: Vec<Mark> = if keep { grant.codes().collect() } else { Vec::new() };
-            if let Stage::Taken { holder } = &grant.stage
-                && after(holder.since, AGAIN) <= now
-            {
-                left.clear();
-            }
-            for code in before.iter().filter(|code| !left.contains(code)) {
-                codes.remove(code);
-            }
-            keep
-        });
-        changes
+            (Stage::Offered { .. } | Stage::Taken { .. } | Stage::Revoked { .. }, true) => false,
+        };
+        if matches!(&grant.kept, Kept::Until(_, until) if *until <= now) {
+            grant.kept = Kept::No;
+        }
+        let mut left: Vec<Mark> = if keep { grant.codes().collect() } else { Vec::new() };
+        if let Stage::Taken { holder } = &grant.stage
+            && after(holder.since, AGAIN) <= now
+        {
+            left.clear();
+        }
+        for code in before.iter().filter(|code| !left.contains(code)) {
+            self.by_code.remove(code);
+        }
+        if !keep {
+            self.by_id.remove(id);
+        }
     }
 }
 
@@ -399,6 +423,13 @@ mod tests {
         ("mia".to_owned(), "example.org".to_owned())
     }
 
+    /// Ages all of them; how many have changed.
+    fn sweep(grants: &mut Grants, now: WallTime) -> usize {
+        let due = grants.due(now);
+        due.iter().for_each(|id| grants.age(now, id));
+        due.len()
+    }
+
     fn offered() -> (Grants, Code) {
         let (mut grants, code) = (Grants::default(), Code::draw().unwrap());
         let until = after(NOW, Duration::from_secs(3600));
@@ -416,7 +447,7 @@ mod tests {
         assert_eq!(grants.exchange(after(NOW, AGAIN), &code, device("a")).unwrap_err(), Unknown);
         // The password is not kept longer than that.
         assert!(String::from_utf8(grants.get("g").unwrap().row().value).unwrap().contains("first"));
-        assert_eq!(grants.sweep(after(NOW, AGAIN)).len(), 1);
+        assert_eq!(sweep(&mut grants, after(NOW, AGAIN)), 1);
         assert!(!String::from_utf8(grants.get("g").unwrap().row().value).unwrap().contains("first"));
         assert!(grants.by_code.is_empty());
     }
@@ -426,7 +457,7 @@ mod tests {
         let (mut grants, code) = offered();
         let late = after(NOW, Duration::from_secs(3600));
         assert_eq!(grants.exchange(late, &code, device("a")).unwrap_err(), Unknown);
-        assert_eq!(grants.sweep(late), [Change::Remove(b"g".to_vec())]);
+        assert_eq!(sweep(&mut grants, late), 1);
         assert_eq!((grants.len(), grants.by_code.len()), (0, 0));
     }
 
@@ -447,7 +478,7 @@ mod tests {
         assert!(matches!(grants.fetch(NOW, "g", device("a"), 2), Ok(Fetched::Revoked)));
         assert!(grants.fetch(NOW, "g", device("b"), 2).is_err());
         assert_eq!(grants.rotate("g", parameters("x")).unwrap_err(), Unknown);
-        grants.sweep(after(NOW, MEMORY));
+        sweep(&mut grants, after(NOW, MEMORY));
         assert_eq!(grants.news(&aor()), None);
     }
 
@@ -467,10 +498,10 @@ mod tests {
         // A link that nobody uses changes nothing; and once the settings are gone there is nothing to link to.
         let third = Code::draw().unwrap();
         grants.link("g", &third, until).unwrap();
-        grants.sweep(until);
+        sweep(&mut grants, until);
         assert!(grants.exchange(until, &third, device("x")).is_err());
         assert!(grants.fetch(until, "g", device("new"), 1).is_ok());
-        grants.sweep(after(until, AGAIN));
+        sweep(&mut grants, after(until, AGAIN));
         let again = grants.link("g", &Code::draw().unwrap(), after(until, AGAIN));
         assert_eq!(again.map(|_| ()).unwrap_err(), NoLink::Emptied);
     }

@@ -24,6 +24,7 @@ mod association;
 mod attempts;
 mod code;
 mod grants;
+mod ledger;
 mod office;
 mod page;
 mod signer;
@@ -44,8 +45,9 @@ use wakeline_secret::Secret;
 pub(crate) use self::attempts::Attempts;
 use self::code::Code;
 use self::grants::NoLink;
+pub(crate) use self::ledger::{KEY, Ledger};
+pub(crate) use self::office::Office;
 use self::office::{Answer, Denied, Link, Wish};
-pub(crate) use self::office::{KEY, Office};
 use self::page::Visitor;
 pub(crate) use self::signer::Signer;
 use crate::admin::Access;
@@ -166,6 +168,26 @@ impl From<Granted> for Wish {
     }
 }
 
+/// Does something at the office that may wait for a store, beside everything else that this thread serves.
+async fn at<T: Send + 'static>(
+    office: &Arc<Office>,
+    work: impl FnOnce(&Office) -> Result<T, Denied> + Send + 'static,
+) -> Result<T, Denied> {
+    let office = Arc::clone(office);
+    tokio::task::spawn_blocking(move || work(&office)).await.unwrap_or(Err(Denied::Away))
+}
+
+/// What somebody is told whose code or key is not right, and that it counts; when the store is away, neither.
+fn refused(office: &Office, address: IpAddr, why: &Denied) -> Response {
+    match why {
+        Denied::Away => denied(why),
+        Denied::Parameters(_) | Denied::Full | Denied::Unknown | Denied::NoLink(_) | Denied::NoEntropy => {
+            office.wrong(address);
+            unknown()
+        }
+    }
+}
+
 fn denied(denied: &Denied) -> Response {
     let (status, why) = match denied {
         Denied::Parameters(errors) => {
@@ -180,6 +202,7 @@ fn denied(denied: &Denied) -> Response {
             (StatusCode::CONFLICT, "a phone has these settings and they are not kept; PUT them first\n")
         }
         Denied::NoEntropy => (StatusCode::SERVICE_UNAVAILABLE, "the system gives no randomness\n"),
+        Denied::Away => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer; try again later\n"),
     };
     (status, why).into_response()
 }
@@ -192,19 +215,26 @@ fn created(made: Result<Link, Denied>) -> Response {
 }
 
 async fn grant(State(office): State<Arc<Office>>, Json(body): Json<Granted>) -> Response {
-    created(office.grant(&body.into()))
+    created(at(&office, move |office| office.grant(&body.into())).await)
 }
 
 async fn link(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    created(office.link(&id, None))
+    created(at(&office, move |office| office.link(&id, None)).await)
 }
 
-async fn list(State(office): State<Arc<Office>>) -> Json<Value> {
-    Json(office.list())
+fn shown(view: Result<Value, Denied>) -> Response {
+    match view {
+        Ok(view) => Json(view).into_response(),
+        Err(why) => denied(&why),
+    }
+}
+
+async fn list(State(office): State<Arc<Office>>) -> Response {
+    shown(at(&office, |office| Ok(office.list())).await)
 }
 
 async fn one(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    office.one(&id).map_or_else(|| denied(&Denied::Unknown), |view| Json(view).into_response())
+    shown(at(&office, move |office| office.one(&id).ok_or(Denied::Unknown)).await)
 }
 
 async fn rotate(
@@ -212,24 +242,18 @@ async fn rotate(
     Path(id): Path<String>,
     Json(body): Json<Granted>,
 ) -> Response {
-    match office.rotate(&id, &body.into()) {
-        Ok(view) => Json(view).into_response(),
-        Err(why) => denied(&why),
-    }
+    shown(at(&office, move |office| office.rotate(&id, &body.into())).await)
 }
 
 async fn revoke(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
-    match office.revoke(&id) {
+    match at(&office, move |office| office.revoke(&id)).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(why) => denied(&why),
     }
 }
 
 async fn new_key(State(office): State<Arc<Office>>) -> Response {
-    match office.new_key() {
-        Ok(keys) => Json(keys).into_response(),
-        Err(why) => denied(&why),
-    }
+    shown(at(&office, Office::new_key).await)
 }
 
 async fn landing(
@@ -264,12 +288,9 @@ async fn preview(
     if office.may_try(address).is_err() {
         return too_often();
     }
-    match office.preview(Code::read(&body.code).as_ref()) {
-        Some(shown) => Json(shown).into_response(),
-        None => {
-            office.wrong(address);
-            unknown()
-        }
+    match at(&office, move |office| office.preview(Code::read(&body.code).as_ref())).await {
+        Ok(shown) => Json(shown).into_response(),
+        Err(why) => refused(&office, address, &why),
     }
 }
 
@@ -296,12 +317,10 @@ async fn exchange(
     if !body.consent {
         return (StatusCode::BAD_REQUEST, "the person must agree first: \"consent\": true\n").into_response();
     }
-    match office.exchange(Code::read(&body.code).as_ref(), &body.device_key) {
-        Some(object) => signed(object),
-        None => {
-            office.wrong(address);
-            unknown()
-        }
+    let done = at(&office, move |office| office.exchange(Code::read(&body.code).as_ref(), &body.device_key));
+    match done.await {
+        Ok(object) => signed(object),
+        Err(why) => refused(&office, address, &why),
     }
 }
 
@@ -321,14 +340,11 @@ async fn fetch(
     if office.may_try(address).is_err() {
         return too_often();
     }
-    match office.fetch(&body.id, &body.device_key, body.serial) {
-        Some(Answer::Settings(object)) => signed(object),
-        Some(Answer::Same) => StatusCode::NO_CONTENT.into_response(),
-        Some(Answer::Revoked) => (StatusCode::GONE, "these settings were withdrawn\n").into_response(),
-        None => {
-            office.wrong(address);
-            unknown()
-        }
+    match at(&office, move |office| office.fetch(&body.id, &body.device_key, body.serial)).await {
+        Ok(Answer::Settings(object)) => signed(object),
+        Ok(Answer::Same) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Answer::Revoked) => (StatusCode::GONE, "these settings were withdrawn\n").into_response(),
+        Err(why) => refused(&office, address, &why),
     }
 }
 
@@ -382,5 +398,5 @@ async fn app_site(State(office): State<Arc<Office>>) -> Response {
 }
 
 async fn key_set(State(office): State<Arc<Office>>) -> Response {
-    file(Some(office.key_set()))
+    file(at(&office, |office| Ok(office.key_set())).await.ok())
 }

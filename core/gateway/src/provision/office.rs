@@ -1,5 +1,9 @@
 //! The office that makes and redeems grants: what is kept, what is stored, and what the registrar is told.
+//!
+//! Where several nodes share a store, what stands there is the truth: a grant is read, changed and written back only if it
+//! still is what was read (so a code works once in all), and the others are told which grant to read again.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,17 +17,16 @@ use wakeline_settings::{Settings, Source, parameter};
 
 use super::attempts::Attempts;
 use super::code::{Code, Mark, draw_name};
-use super::grants::{Fetched, Grant, Grants, Issue, NoLink, Parameters, Stage, after};
+use super::grants::{Fetched, Grant, Grants, Issue, NoLink, Parameters, Stage, Unknown, after};
+use super::ledger::{Away, Book, Ledger};
 use super::page;
 use super::signer::Signer;
 use crate::config::Provision;
 use crate::server::Command;
-use crate::store::{Change, Keeper, Row, Table};
+use crate::store::Row;
 
 /// How long a signed object may be applied: it is meant for now.
 const GOOD_FOR: Duration = Duration::from_secs(600);
-/// The key's row.
-pub(crate) const KEY: &str = "provision-key";
 
 /// What an operator hands in.
 #[derive(Debug)]
@@ -56,6 +59,26 @@ pub(super) enum Denied {
     NoLink(NoLink),
     /// The system gives no randomness.
     NoEntropy,
+    /// The store does not answer.
+    Away,
+}
+
+impl From<Unknown> for Denied {
+    fn from(_: Unknown) -> Denied {
+        Denied::Unknown
+    }
+}
+
+impl From<NoLink> for Denied {
+    fn from(why: NoLink) -> Denied {
+        Denied::NoLink(why)
+    }
+}
+
+impl From<Away> for Denied {
+    fn from(_: Away) -> Denied {
+        Denied::Away
+    }
 }
 
 /// A link that was made.
@@ -82,16 +105,9 @@ pub(super) struct TooOften;
 pub(crate) struct Office {
     pub(super) settings: Provision,
     domains: Vec<String>,
-    state: Mutex<State>,
-    keeper: Option<Keeper>,
+    state: Mutex<Book>,
+    attempts: Mutex<Attempts>,
     commands: mpsc::UnboundedSender<Command>,
-}
-
-#[derive(Debug)]
-struct State {
-    grants: Grants,
-    signer: Signer,
-    attempts: Attempts,
 }
 
 impl Office {
@@ -100,14 +116,14 @@ impl Office {
         domains: Vec<String>,
         rows: &[Row],
         signer: Signer,
-        keeper: Option<Keeper>,
+        ledger: Ledger,
         commands: mpsc::UnboundedSender<Command>,
     ) -> Office {
-        let attempts = Attempts::new(settings.attempts_per_minute);
-        let state = State { grants: Grants::load(rows), signer, attempts };
-        let office = Office { settings, domains, state: Mutex::new(state), keeper, commands };
+        let attempts = Mutex::new(Attempts::new(settings.attempts_per_minute));
+        let state = Mutex::new(Book::new(Grants::load(rows), signer, ledger));
+        let office = Office { settings, domains, state, attempts, commands };
         let mut state = office.locked();
-        office.sweep(&mut state, system::wall());
+        state.sweep(system::wall());
         let aors: Vec<_> = state.grants.iter().map(|grant| grant.aor.clone()).collect();
         for aor in aors {
             office.tell(&state.grants, &aor);
@@ -116,18 +132,30 @@ impl Office {
         office
     }
 
-    fn locked(&self) -> MutexGuard<'_, State> {
+    fn locked(&self) -> MutexGuard<'_, Book> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, change: Change) {
-        if let Some(keeper) = &self.keeper {
-            keeper.put(Table::Grants, change);
+    /// Another node has changed a grant.
+    pub(crate) fn heard(&self, id: &str, row: Option<&Row>) {
+        let mut state = self.locked();
+        let before = state.grants.get(id).map(|grant| grant.aor.clone());
+        state.grants.put(id, row);
+        let after = state.grants.get(id).map(|grant| grant.aor.clone());
+        for aor in before.iter().chain(after.iter()) {
+            self.tell(&state.grants, aor);
         }
     }
 
-    fn sweep(&self, state: &mut State, now: WallTime) {
-        state.grants.sweep(now).into_iter().for_each(|change| self.keep(change));
+    /// All that stands in the store, after news may have been missed.
+    pub(crate) fn heard_all(&self, rows: &[Row]) {
+        let mut state = self.locked();
+        let mut aors: BTreeSet<_> = state.grants.iter().map(|grant| grant.aor.clone()).collect();
+        state.grants = Grants::load(rows);
+        aors.extend(state.grants.iter().map(|grant| grant.aor.clone()));
+        for aor in &aors {
+            self.tell(&state.grants, aor);
+        }
     }
 
     /// Tells the registrar what the next 200s to an address of record's REGISTERs say.
@@ -136,14 +164,22 @@ impl Office {
         let _ = self.commands.send(Command::SettingsNews { user, domain, news: grants.news(aor) });
     }
 
+    /// The same for the address of record of a grant.
+    fn tell_of(&self, state: &Book, id: &str) {
+        if let Some(grant) = state.grants.get(id) {
+            self.tell(&state.grants, &grant.aor);
+        }
+    }
+
     /// Whether this address may try.
     pub(super) fn may_try(&self, address: IpAddr) -> Result<(), TooOften> {
-        if self.locked().attempts.may_try(system::now(), address) { Ok(()) } else { Err(TooOften) }
+        let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        if attempts.may_try(system::now(), address) { Ok(()) } else { Err(TooOften) }
     }
 
     /// It tried and was wrong.
     pub(super) fn wrong(&self, address: IpAddr) {
-        self.locked().attempts.wrong(system::now(), address);
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).wrong(system::now(), address);
     }
 
     /// Checks parameters; gives them as they are in force, the address of record they register, and remarks.
@@ -204,12 +240,14 @@ impl Office {
         let code = Code::draw().map_err(|_| Denied::NoEntropy)?;
         let id = draw_name().map_err(|_| Denied::NoEntropy)?;
         let mut state = self.locked();
-        self.sweep(&mut state, now);
+        state.sweep(now);
         if state.grants.len() >= self.settings.grants {
             return Err(Denied::Full);
         }
-        let grant = state.grants.offer(id.clone(), &code, until, wish.label.clone(), aor, parameters);
-        self.keep(Change::Put(grant.row()));
+        state.change(&id, |grants| {
+            grants.offer(id.clone(), &code, until, wish.label.clone(), aor.clone(), parameters.clone());
+            Ok::<(), Denied>(())
+        })?;
         tracing::info!(grant = id, "a phone's settings are granted; the link is out");
         Ok(self.link_of(&id, &code, until, remarks))
     }
@@ -220,9 +258,8 @@ impl Office {
         let until = self.until(hours, now);
         let code = Code::draw().map_err(|_| Denied::NoEntropy)?;
         let mut state = self.locked();
-        self.sweep(&mut state, now);
-        let grant = state.grants.link(id, &code, until).map_err(Denied::NoLink)?;
-        self.keep(Change::Put(grant.row()));
+        state.sweep(now);
+        state.change(id, |grants| grants.link(id, &code, until).map(drop).map_err(Denied::from))?;
         Ok(self.link_of(id, &code, until, Vec::new()))
     }
 
@@ -230,10 +267,11 @@ impl Office {
     pub(super) fn rotate(&self, id: &str, wish: &Wish) -> Result<Value, Denied> {
         let Wanted { parameters, remarks, .. } = self.read(wish)?;
         let mut state = self.locked();
-        self.sweep(&mut state, system::wall());
-        let grant = state.grants.rotate(id, parameters).map_err(|_| Denied::Unknown)?;
-        let (serial, aor) = (grant.serial, grant.aor.clone());
-        self.keep(Change::Put(grant.row()));
+        state.sweep(system::wall());
+        let (serial, aor) = state.change(id, |grants| {
+            let grant = grants.rotate(id, parameters.clone())?;
+            Ok::<_, Denied>((grant.serial, grant.aor.clone()))
+        })?;
         self.tell(&state.grants, &aor);
         tracing::info!(
             grant = id,
@@ -246,9 +284,8 @@ impl Office {
     /// Withdraws a grant.
     pub(super) fn revoke(&self, id: &str) -> Result<(), Denied> {
         let mut state = self.locked();
-        let grant = state.grants.revoke(system::wall(), id).map_err(|_| Denied::Unknown)?;
-        let aor = grant.aor.clone();
-        self.keep(Change::Put(grant.row()));
+        let now = system::wall();
+        let aor = state.change(id, |grants| Ok::<_, Denied>(grants.revoke(now, id)?.aor.clone()))?;
         self.tell(&state.grants, &aor);
         tracing::info!(grant = id, "a phone's settings are withdrawn");
         Ok(())
@@ -257,71 +294,76 @@ impl Office {
     /// Every grant, without parameters.
     pub(super) fn list(&self) -> Value {
         let mut state = self.locked();
-        self.sweep(&mut state, system::wall());
+        state.sweep(system::wall());
         Value::Array(state.grants.iter().map(view).collect())
     }
 
     /// One grant, without parameters.
     pub(super) fn one(&self, id: &str) -> Option<Value> {
         let mut state = self.locked();
-        self.sweep(&mut state, system::wall());
+        state.sweep(system::wall());
+        // When the store is away, what was known last is told.
+        let _ = state.refresh(id);
         state.grants.get(id).map(view)
     }
 
     /// A new signing key; the former stays published.
     pub(super) fn new_key(&self) -> Result<Value, Denied> {
         let mut state = self.locked();
-        let signer = Signer::make(system::wall(), Some(&state.signer)).ok_or(Denied::NoEntropy)?;
-        if let Some(keeper) = &self.keeper {
-            let row = Row { key: KEY.into(), value: signer.store().into_bytes(), until: None };
-            keeper.put(Table::Own, Change::Put(row));
-        }
-        state.signer = signer;
+        let former = state.signer()?;
+        let signer = Signer::make(system::wall(), Some(former)).ok_or(Denied::NoEntropy)?;
+        state.change_key(signer)?;
         Ok(state.signer.key_set())
     }
 
     /// The public keys.
     pub(super) fn key_set(&self) -> Value {
-        self.locked().signer.key_set()
+        let mut state = self.locked();
+        // When the store is away, the one that was known last is.
+        let _ = state.signer();
+        state.signer.key_set()
     }
 
     /// What a code would set, for the person who is to agree: no secrets.
-    pub(super) fn preview(&self, code: Option<&Code>) -> Option<Value> {
-        let issue = self.locked().grants.preview(system::wall(), code?).ok()?;
+    pub(super) fn preview(&self, code: Option<&Code>) -> Result<Value, Denied> {
+        let code = code.ok_or(Denied::Unknown)?;
+        let mut state = self.locked();
+        let id = state.grants.of_code(code).ok_or(Denied::Unknown)?;
+        state.refresh(&id)?;
+        let issue = state.grants.preview(system::wall(), code)?;
+        drop(state);
         let shown = |name: &str, value: &Secret| {
             let secret = parameter(name).is_none_or(|known| known.is_secret());
             if secret { Value::Null } else { value.expose().into() }
         };
         let parameters: serde_json::Map<String, Value> =
             issue.parameters.iter().map(|(name, value)| (name.clone(), shown(name, value))).collect();
-        Some(json!({ "name": self.settings.name, "parameters": parameters }))
+        Ok(json!({ "name": self.settings.name, "parameters": parameters }))
     }
 
     /// A code for signed settings.
-    pub(super) fn exchange(&self, code: Option<&Code>, device: &Secret) -> Option<String> {
+    pub(super) fn exchange(&self, code: Option<&Code>, device: &Secret) -> Result<String, Denied> {
         let now = system::wall();
-        let (code, device) = (code?, Mark::of_device(device)?);
+        let (code, device) = (code.ok_or(Denied::Unknown)?, Mark::of_device(device).ok_or(Denied::Unknown)?);
         let mut state = self.locked();
-        let issue = state.grants.exchange(now, code, device).ok()?;
-        let grant = state.grants.get(&issue.id)?;
-        let aor = grant.aor.clone();
-        self.keep(Change::Put(grant.row()));
-        self.tell(&state.grants, &aor);
+        let id = state.grants.of_code(code).ok_or(Denied::Unknown)?;
+        // Before the code is used up.
+        state.signer()?;
+        let issue = state.change(&id, |grants| grants.exchange(now, code, device).map_err(Denied::from))?;
+        self.tell_of(&state, &id);
         tracing::info!(grant = issue.id, "a phone has its settings");
-        Some(state.signer.sign(&self.payload(&issue, now)))
+        Ok(state.signer.sign(&self.payload(&issue, now)))
     }
 
-    /// The newest settings for a phone that has some; `None` when it is not the one that has them.
-    pub(super) fn fetch(&self, id: &str, device: &Secret, has: u32) -> Option<Answer> {
+    /// The newest settings for a phone that has some; unknown when it is not the one that has them.
+    pub(super) fn fetch(&self, id: &str, device: &Secret, has: u32) -> Result<Answer, Denied> {
         let now = system::wall();
-        let device = Mark::of_device(device)?;
+        let device = Mark::of_device(device).ok_or(Denied::Unknown)?;
         let mut state = self.locked();
-        let fetched = state.grants.fetch(now, id, device, has).ok()?;
-        let grant = state.grants.get(id)?;
-        let aor = grant.aor.clone();
-        self.keep(Change::Put(grant.row()));
-        self.tell(&state.grants, &aor);
-        Some(match fetched {
+        state.signer()?;
+        let fetched = state.change(id, |grants| grants.fetch(now, id, device, has).map_err(Denied::from))?;
+        self.tell_of(&state, id);
+        Ok(match fetched {
             Fetched::New(issue) => Answer::Settings(state.signer.sign(&self.payload(&issue, now))),
             Fetched::Same => Answer::Same,
             Fetched::Revoked => Answer::Revoked,

@@ -21,6 +21,17 @@ const STEP: usize = 1000;
 /// The stream in which nodes tell each other what they have written, and about how many batches it holds.
 const TOLD: &str = "wakeline-told";
 const REMEMBERED: usize = 100_000;
+/// Compares and writes in one step: the row's key and the stream; what has to stand there, what is to (nothing: an empty
+/// text), when it may be forgotten (0: never), the stream's length, who tells, and of what.
+const SWAP: &str = "
+    local stands = redis.call('GET', KEYS[1])
+    if (stands or '') ~= ARGV[1] then return 0 end
+    if ARGV[2] == '' then redis.call('DEL', KEYS[1])
+    elseif ARGV[3] == '0' then redis.call('SET', KEYS[1], ARGV[2])
+    else redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3]) end
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'node', ARGV[5], ARGV[6], '')
+    return 1
+";
 /// In front of every key.
 const PREFIX: &str = "wakeline";
 
@@ -96,6 +107,45 @@ impl Redis {
             redis::cmd("GET").arg(&key).query(connection)
         })?;
         Ok(read(row.key.clone(), &stands).unwrap_or_else(|| row.clone()))
+    }
+
+    /// What stands under a key now.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
+        let name = name(table, key);
+        let value: Option<Vec<u8>> = self.with(|connection| redis::cmd("GET").arg(name).query(connection))?;
+        Ok(value.and_then(|value| read(key.to_vec(), &value)))
+    }
+
+    /// Writes a change if `before` is what stands under its key (`None`: nothing); `false` if something else does. The
+    /// other nodes are told which key has changed, and not to what: they read it where it stands.
+    ///
+    /// # Errors
+    /// When nothing is known to be written.
+    pub fn swap(&mut self, table: Table, before: Option<&Row>, change: &Change) -> Result<bool, StoreError> {
+        let (after, until) = match change {
+            Change::Put(row) => (written(row), row.until.map_or(0, |until| until.0.max(1))),
+            Change::Remove(_) => (Vec::new(), 0),
+        };
+        let mut touched = format!("~{}:", table.name()).into_bytes();
+        touched.extend_from_slice(change.key());
+        let (name, teller) = (name(table, change.key()), self.teller.clone());
+        self.with(|connection| {
+            redis::cmd("EVAL")
+                .arg(SWAP)
+                .arg(2)
+                .arg(name)
+                .arg(TOLD)
+                .arg(before.map(written).unwrap_or_default())
+                .arg(after)
+                .arg(until)
+                .arg(REMEMBERED)
+                .arg(teller)
+                .arg(touched)
+                .query(connection)
+        })
     }
 
     /// Where it is, without its password.
@@ -206,12 +256,14 @@ pub(crate) struct Told {
     pub(crate) node: String,
     /// What has changed.
     pub(crate) changes: Vec<(Table, Change)>,
+    /// What has changed and is to be read where it stands.
+    pub(crate) touched: Vec<(Table, Vec<u8>)>,
 }
 
 /// Reads an entry: the node, then pairs of what stands where. Whatever cannot be read is left out.
 fn told(id: String, fields: &[Vec<u8>]) -> Told {
     let mut node = String::new();
-    let mut changes = Vec::new();
+    let (mut changes, mut touched) = (Vec::new(), Vec::new());
     for pair in fields.chunks_exact(2) {
         let [name, value] = pair else { continue };
         if name == b"node" {
@@ -231,10 +283,11 @@ fn told(id: String, fields: &[Vec<u8>]) -> Told {
         match kind {
             b'+' => changes.extend(read(key, value).map(|row| (table, Change::Put(row)))),
             b'-' => changes.push((table, Change::Remove(key))),
+            b'~' => touched.push((table, key)),
             _ => {}
         }
     }
-    Told { id, node, changes }
+    Told { id, node, changes, touched }
 }
 
 /// The command that tells a batch; none when nothing in it is the others' matter.
