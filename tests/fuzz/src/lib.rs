@@ -20,6 +20,7 @@ mod call;
 mod descriptions;
 mod dialog;
 mod dns;
+mod edge;
 mod phone;
 mod phone_script;
 mod proofs;
@@ -73,6 +74,7 @@ pub const TARGETS: &[Target] = &[
     target_of("call", call::call),
     target_of("user-agent", phone::user_agent),
     target_of("registrar", registrar::registrar),
+    target_of("edge", edge::edge),
 ];
 
 /// The target of this name.
