@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use wakeline_clock::{Time, WallTime};
 use wakeline_flow::FlowInfo;
-use wakeline_sip_auth::{Algorithm, Side, Verdict};
+use wakeline_sip_auth::{Algorithm, NonceUse, Side, Verdict};
 use wakeline_sip_message::{Message, Name};
 
 use crate::guard::line;
@@ -13,6 +13,9 @@ use crate::machine::Registrar;
 use crate::number::AorId;
 use crate::output::{Output, Persist};
 use crate::refused::Refused;
+
+/// How long the only use of a nonce is stored.
+const ONCE: Duration = Duration::from_secs(3600);
 
 /// In which role a proof is asked for (RFC 3261 §22.2, §22.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,8 +137,7 @@ impl Registrar {
         match (verdict, found) {
             (Verdict::Accepted { info, used, .. }, Some(account)) => {
                 if self.cluster.is_on() {
-                    let lifetime = u64::try_from(self.config.nonce_lifetime.as_millis()).unwrap_or(u64::MAX);
-                    let until = WallTime(wall.0.saturating_add(lifetime));
+                    let until = WallTime(wall.0.saturating_add(kept(used, self.config.nonce_lifetime)));
                     self.outputs.push_back(Output::Persist(Box::new(Persist::NonceUsed { used, until })));
                 }
                 Proof::Given { account, info: Some(info).filter(|text| !text.is_empty()) }
@@ -174,4 +176,11 @@ impl Registrar {
             flow.bindings.iter().filter_map(|id| self.bindings.get(*id)).any(|binding| binding.aor == account)
         })
     }
+}
+
+/// For how many milliseconds a use is stored. Who is challenged each time leaves one nonce behind with every request: such a
+/// row outlives a pause of the store and no more. A node that starts later takes what it does not find for stale.
+fn kept(used: NonceUse, lifetime: Duration) -> u64 {
+    let span = if used.is_repeated() { lifetime } else { lifetime.min(ONCE) };
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

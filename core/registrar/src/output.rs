@@ -152,7 +152,7 @@ pub enum Persist {
     NonceUsed {
         /// Which.
         used: NonceUse,
-        /// When no node accepts the nonce any more.
+        /// When it may be forgotten.
         until: WallTime,
     },
     /// A wake's memory is over.

@@ -249,6 +249,24 @@ fn an_invite_held_at_one_node_leaves_when_the_phone_registers_at_another_and_the
 }
 
 #[test]
+fn s14_who_is_challenged_each_time_does_not_fill_the_store() {
+    let mut pair = Pair::new();
+    let mut mia = mia_at(&mut pair, 0);
+    for (use_of_it, seconds) in [(1, 3600), (2, 8 * 86_400)] {
+        let [at_a, _] = register(&mut pair, 0, &mut mia);
+        let wall = pair.0[0].world.wall();
+        let kept = at_a.iter().find_map(|one| match one {
+            Out::Persist(change) => match **change {
+                Persist::NonceUsed { until, .. } => Some(until.0 - wall.0),
+                _ => None,
+            },
+            _ => None,
+        });
+        assert_eq!(kept, Some(seconds * 1000), "use {use_of_it}");
+    }
+}
+
+#[test]
 fn s17_what_one_node_sealed_for_another_opens_nothing_to_a_stranger() {
     let mut pair = Pair::new();
     let mut mia = mia_at(&mut pair, 1);

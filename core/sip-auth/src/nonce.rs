@@ -56,6 +56,11 @@ impl NonceUse {
         named(self.made)
     }
 
+    /// Whether the nonce was used before: whoever does so keeps its nonces.
+    pub const fn is_repeated(&self) -> bool {
+        self.count > 1
+    }
+
     pub(crate) const fn of(made: Made, count: u32) -> NonceUse {
         NonceUse { made, count }
     }

@@ -110,6 +110,7 @@ fn open(parts: Parts) -> Result<(Server, Bound), StartError> {
         tokio::spawn(web::serve(listener, tls, router, web::ADMINISTRATOR));
     }
     if let Some(office) = office {
+        tokio::spawn(provision::tidy(Arc::clone(&office)));
         // All connections of a proxy come from one address.
         let manners = web::PUBLIC;
         let crowd = if config.provision.behind_proxy { manners.connections } else { manners.per_address };

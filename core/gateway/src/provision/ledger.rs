@@ -128,3 +128,33 @@ impl Book {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::super::code::Code;
+    use super::super::grants::after;
+    use super::*;
+
+    const NOW: WallTime = WallTime(1_800_000_000_000);
+
+    #[test]
+    fn what_nobody_is_to_fetch_any_more_goes_whether_somebody_asks_or_not() {
+        let mut book = Book::new(Grants::default(), Signer::make(NOW, None).unwrap(), Ledger::Own(None));
+        let code = Code::draw().unwrap();
+        let until = after(NOW, Duration::from_secs(60));
+        let made: Result<(), Away> = book.change("g", |grants| {
+            let aor = ("mia".to_owned(), "example.org".to_owned());
+            let parameters = BTreeMap::from([("password".to_owned(), "open sesame".into())]);
+            grants.offer("g".to_owned(), &code, until, String::new(), aor, parameters);
+            Ok(())
+        });
+        assert_eq!(made, Ok(()));
+        book.sweep(NOW);
+        assert_eq!(book.grants.len(), 1);
+        book.sweep(until);
+        assert_eq!((book.grants.len(), book.grants.of_code(&code)), (0, None));
+    }
+}

@@ -31,6 +31,7 @@ mod signer;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -57,6 +58,8 @@ use crate::web::Peer;
 const SCHEMA: &str = include_str!("settings.schema.json");
 /// The longest body: a grant with every parameter.
 const MAX_BODY: usize = 64 * 1024;
+/// How often what is over is forgotten.
+const TIDY: Duration = Duration::from_secs(60);
 /// What the pages may do: show themselves.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
@@ -94,6 +97,15 @@ pub(crate) fn router(office: Arc<Office>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(Arc::clone(&office), who))
         .with_state(office)
+}
+
+/// Has the office looked after for as long as the gateway runs.
+pub(crate) async fn tidy(office: Arc<Office>) {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        let office = Arc::clone(&office);
+        let _ = tokio::task::spawn_blocking(move || office.tidy()).await;
+    }
 }
 
 async fn dress(cache: &'static str, request: Request, next: Next) -> Response {

@@ -136,6 +136,11 @@ impl Office {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets time do its work: what nobody is to fetch any more goes, with its password, whether somebody asks or not.
+    pub(crate) fn tidy(&self) {
+        self.locked().sweep(system::wall());
+    }
+
     /// Another node has changed a grant.
     pub(crate) fn heard(&self, id: &str, row: Option<&Row>) {
         let mut state = self.locked();
