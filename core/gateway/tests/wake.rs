@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod phone;
+mod redis;
 
 use std::path::PathBuf;
 
 use phone::{PATIENCE, Phone, soon};
+use redis::{Folder, Redis};
 use wakeline_flow::Transport;
 use wakeline_gateway::config::{Account, Config};
 use wakeline_gateway::{Gateway, Handle, Leg};
@@ -15,32 +17,6 @@ use wakeline_push_services::{FcmOptions, FcmService, Step};
 use wakeline_sip_message::{Method, Name};
 
 const TOKEN: &str = "dK2_exampleToken:APA91bExample";
-
-/// A directory that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        let mut name = [0_u8; 8];
-        getrandom::fill(&mut name).unwrap();
-        let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = std::env::temp_dir().join(format!("wakeline-gateway-{name}"));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 struct World {
     gateway: Option<Handle>,
@@ -52,7 +28,7 @@ struct World {
 impl World {
     async fn new() -> World {
         let push = FcmService::start(FcmOptions::default()).await.unwrap();
-        let folder = Folder::new();
+        let folder = Folder::new("gateway");
         let mut config = Config::default().on_any_port();
         for user in ["mia", "ben"] {
             config.account.push(Account {
@@ -229,40 +205,13 @@ async fn caller_gives_up_while_the_phone_sleeps() {
     assert_eq!(statuses, [Some(200), Some(487)]);
 }
 
-/// A Redis server of the test's own, on a socket in its folder.
-struct Redis(std::process::Child, PathBuf);
-
-impl Redis {
-    fn start(folder: &Folder) -> Redis {
-        let socket = folder.0.join("redis.sock");
-        let child = std::process::Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--unixsocket"])
-            .arg(&socket)
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("redis-server: {error}; apt-get install redis-server"));
-        let redis = Redis(child, socket);
-        while std::os::unix::net::UnixStream::connect(&redis.1).is_err() {
-            std::thread::yield_now();
-        }
-        redis
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test]
 async fn f6_another_gateway_takes_over_from_the_redis_server_what_one_left_there() {
     let mut world = World::new().await;
-    let redis = Redis::start(&world.folder);
+    let redis = Redis::start(&world.folder.0);
     world.gateway.take().unwrap().shutdown();
     world.config.store.path = PathBuf::new();
-    world.config.store.url = format!("redis+unix://{}", redis.1.display()).into();
+    world.config.store.url = format!("redis+unix://{}", redis.socket.display()).into();
     world.gateway = Some(Gateway::start(world.config.clone()).unwrap());
     takes_over(world).await;
 }

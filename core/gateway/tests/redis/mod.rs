@@ -52,7 +52,8 @@ impl Redis {
             .spawn()
             .unwrap_or_else(|error| panic!("redis-server: {error}; apt-get install redis-server"));
         let redis = Redis { process, socket };
-        while std::os::unix::net::UnixStream::connect(&redis.socket).is_err() {
+        // It takes connections before it has read what it has kept, and refuses every command until then.
+        while redis.says("PING").is_none_or(|answer| !answer.starts_with("+PONG")) {
             std::thread::yield_now();
         }
         redis
@@ -72,12 +73,17 @@ impl Redis {
 
     /// Everything that stands in the nodes' stream, as text.
     pub fn told(&self) -> String {
+        self.says("XRANGE wakeline-told - +").unwrap()
+    }
+
+    /// Its answer to a command; `None` when nobody is there.
+    fn says(&self, command: &str) -> Option<String> {
         use std::io::{Read as _, Write as _};
-        let mut stream = std::os::unix::net::UnixStream::connect(&self.socket).unwrap();
-        stream.write_all(b"XRANGE wakeline-told - +\r\nQUIT\r\n").unwrap();
+        let mut stream = std::os::unix::net::UnixStream::connect(&self.socket).ok()?;
+        write!(stream, "{command}\r\nQUIT\r\n").ok()?;
         let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes).into_owned()
+        stream.read_to_end(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
