@@ -101,7 +101,13 @@ impl fmt::Display for FeatureCaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |f: &mut fmt::Formatter<'_>, name: &str, value: &str| {
             write!(f, ";+sip.{name}=\"")?;
-            // Nothing that would end the line is written (S8); what would end the quoted string is escaped.
+            // Nothing that would end the line is written (S8); what would end the quoted string is escaped. Keys and names
+            // hold neither, and there are several with each REGISTER.
+            let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+            if value.bytes().all(plain) {
+                f.write_str(value)?;
+                return f.write_char('"');
+            }
             for c in value.chars().filter(|c| !c.is_control()) {
                 if matches!(c, '"' | '\\') {
                     f.write_char('\\')?;

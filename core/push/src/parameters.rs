@@ -48,7 +48,12 @@ impl PushParameters {
 
     pub(crate) fn check(&self) -> Result<(), PushError> {
         let clean = |text: &str, name| {
-            if text.chars().any(char::is_control) { Err(PushError::Control(name)) } else { Ok(()) }
+            // A token is nearly always ASCII, and long.
+            let control = match text.is_ascii() {
+                true => text.bytes().any(|byte| byte.is_ascii_control()),
+                false => text.chars().any(char::is_control),
+            };
+            if control { Err(PushError::Control(name)) } else { Ok(()) }
         };
         if self.provider.as_str().is_empty() {
             return Err(PushError::Missing("pn-provider"));

@@ -78,6 +78,17 @@ impl Entry {
     }
 }
 
+/// `user@domain` in the one spelling that names are compared in: users as they are, domains in lower case (RFC 3261
+/// §19.1.4).
+pub(crate) fn name_of(user: &str, host: &str) -> String {
+    let mut name = String::with_capacity(user.len() + 1 + host.len());
+    name.push_str(user);
+    name.push('@');
+    name.push_str(host);
+    name[user.len()..].make_ascii_lowercase();
+    name
+}
+
 /// All accounts. A removed account's number is not used again.
 pub(crate) struct Accounts {
     entries: Vec<Option<Entry>>,
@@ -104,7 +115,7 @@ impl Accounts {
 
     /// Adds an account or replaces its credential.
     pub(crate) fn put(&mut self, account: Account) -> AorId {
-        let name = format!("{}@{}", account.user, account.domain.to_ascii_lowercase());
+        let name = name_of(&account.user, &account.domain);
         if let Some(id) = self.by_text(&name) {
             if let Some(entry) = self.get_mut(id) {
                 entry.credential = account.credential;
@@ -168,11 +179,7 @@ impl Accounts {
     /// By user and host of a URI. A host that is ours but has no such account stands for the first domain: clients
     /// write our address for our name.
     pub(crate) fn find(&self, user: &str, host: &str) -> Option<AorId> {
-        let mut name = String::with_capacity(user.len() + 1 + host.len());
-        name.push_str(user);
-        name.push('@');
-        name.push_str(host);
-        name[user.len()..].make_ascii_lowercase();
+        let mut name = name_of(user, host);
         self.by_text(&name).or_else(|| {
             let first = self.domains.first()?;
             if !self.is_ours(host) || first.eq_ignore_ascii_case(host) {

@@ -8,6 +8,7 @@ use wakeline_flow::FlowInfo;
 use wakeline_sip_auth::{Algorithm, NonceUse, Side, Verdict};
 use wakeline_sip_message::{Message, Name};
 
+use crate::account::name_of;
 use crate::guard::line;
 use crate::machine::Registrar;
 use crate::number::AorId;
@@ -67,7 +68,7 @@ impl Registrar {
         }
         let user = from.user_unescaped().unwrap_or_default();
         // In one spelling, or every other one would be a name of its own to guess at.
-        let named = format!("{user}@{}", from.host_text().to_ascii_lowercase());
+        let named = name_of(&user, from.host_text());
         let claimed = self.accounts.find(&user, from.host_text());
         // In an upstream's domain we know those only whose credential we keep.
         let known = self.accounts.is_ours(from.host_text())
@@ -124,7 +125,8 @@ impl Registrar {
         let wall = self.wall;
         let (accounts, realm) = (&self.accounts, self.config.realm.as_str());
         // A digest user name without a domain belongs to the sender's own, if that is an upstream's.
-        let home = request.from().ok().map(|from| from.uri().host_text());
+        let home = Some(request).filter(|_| !self.upstreams.is_empty());
+        let home = home.and_then(|request| Some(request.from().ok()?.uri().host_text()));
         let home = home.filter(|host| self.upstreams.of_domain(host).is_some());
         let home = home.unwrap_or(accounts.first_domain());
         let mut found = None;

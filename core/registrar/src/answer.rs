@@ -3,6 +3,7 @@
 use core::fmt::Write as _;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use smallvec::SmallVec;
 use wakeline_clock::Time;
 use wakeline_flow::{FlowInfo, Transmit};
 use wakeline_push::{
@@ -103,8 +104,8 @@ impl Registrar {
             let Some(binding) = self.bindings.get(*id) else { continue };
             let own = granted.iter().any(|one| one.binding == *id);
             outbound |= own && binding.reg_id != 0;
-            let mut text =
-                contact_text(binding, own, request.header_by_name(wakeline_push::X_MPUSH_HEADER).is_some());
+            let token_in_header = request.header_by_name(wakeline_push::X_MPUSH_HEADER).is_some();
+            let mut text = contact_text(binding, own, token_in_header);
             // Writing into a String cannot fail.
             let _ = write!(text, ";expires={}", binding.seconds_left(now));
             if gruu && own && binding.instance != 0 {
@@ -164,27 +165,23 @@ impl Registrar {
         request: &Message,
         query: Option<&Provider>,
         purr_for: Option<BindingId>,
-    ) -> Vec<FeatureCaps> {
+    ) -> SmallVec<[FeatureCaps; 1]> {
         let ours = [Provider::Fcm, Provider::Apns, Provider::WebPush];
         let others = self.config.push.others.iter().map(|name| Provider::Other(name.clone()));
+        let push = &self.config.push;
         let offered = ours.into_iter().chain(others).filter(|provider| {
-            serves(&self.config.push, provider)
+            serves(push, provider)
                 && query.is_none_or(|asked| asked.is_served_by(provider))
                 && !is_served_nearer(request, provider)
         });
-        let offered: Vec<Provider> = offered.collect();
+        let (seal, entropy) = (&self.seal, &mut self.entropy);
         offered
-            .into_iter()
             .map(|provider| {
-                let mut caps = FeatureCaps::new(match query {
-                    Some(asked) => asked.clone(),
-                    None => provider.clone(),
-                });
-                caps.refresh_before = Some(self.config.push.pnsreg).filter(|seconds| *seconds > 120);
-                caps.purr = purr_for.map(|id| self.seal.seal(Purpose::Purr, id.0, &mut self.entropy));
-                if provider == Provider::WebPush {
-                    caps.vapid = self.config.push.vapid.clone();
-                }
+                let vapid = if provider == Provider::WebPush { push.vapid.clone() } else { None };
+                let mut caps = FeatureCaps::new(query.cloned().unwrap_or(provider));
+                caps.refresh_before = Some(push.pnsreg).filter(|seconds| *seconds > 120);
+                caps.purr = purr_for.map(|id| seal.seal(Purpose::Purr, id.0, entropy));
+                caps.vapid = vapid;
                 caps
             })
             .collect()
@@ -281,20 +278,26 @@ pub(crate) fn write_response(
         out.put_slice(value.as_bytes());
         out.put_slice(b"\r\n");
     };
-    out.put_slice(format!("SIP/2.0 {code} {}\r\n", reason::usual(code)).as_bytes());
+    out.put_slice(b"SIP/2.0 ");
+    out.put_slice(code.to_string().as_bytes());
+    out.put_slice(b" ");
+    out.put_slice(reason::usual(code).as_bytes());
+    out.put_slice(b"\r\n");
     for (place, via) in request.headers(Name::Via).enumerate() {
-        match stamped(via, flow).filter(|_| place == 0) {
-            Some(stamped) => line(&mut out, "Via", &stamped),
-            None => line(&mut out, "Via", via),
+        out.put_slice(b"Via: ");
+        if place > 0 || !put_stamped(&mut out, via, flow) {
+            out.put_slice(via.as_bytes());
         }
+        out.put_slice(b"\r\n");
     }
     line(&mut out, "From", request.header(Name::From).unwrap_or(""));
-    let to = request.header(Name::To).unwrap_or("");
-    if request.to_tag().is_some() {
-        line(&mut out, "To", to);
-    } else {
-        line(&mut out, "To", &format!("{to};tag={tag}"));
+    out.put_slice(b"To: ");
+    out.put_slice(request.header(Name::To).unwrap_or("").as_bytes());
+    if request.to_tag().is_none() {
+        out.put_slice(b";tag=");
+        out.put_slice(tag.as_bytes());
     }
+    out.put_slice(b"\r\n");
     line(&mut out, "Call-ID", request.call_id());
     line(&mut out, "CSeq", request.header(Name::CSeq).unwrap_or(""));
     for (name, value) in headers {
@@ -304,31 +307,43 @@ pub(crate) fn write_response(
     out.freeze()
 }
 
-fn stamped(via: &str, flow: &FlowInfo) -> Option<String> {
-    let view = wakeline_sip_message::Via::parse(via).ok()?;
+/// Writes a Via with where it came from; `false`, and nothing, where it tells that already.
+fn put_stamped(out: &mut BytesMut, via: &str, flow: &FlowInfo) -> bool {
+    let Ok(view) = wakeline_sip_message::Via::parse(via) else { return false };
     let source = flow.remote.ip().to_canonical();
     let named_right = view.host().address() == Some(source);
-    if named_right && !view.wants_rport() && view.received().is_none() {
-        return None;
-    }
-    let mut text = String::with_capacity(via.len() + 48);
-    let _ = write!(text, "SIP/2.0/{} {}", view.transport_text(), view.sent_by());
+    let start = out.len();
+    out.put_slice(b"SIP/2.0/");
+    out.put_slice(view.transport_text().as_bytes());
+    out.put_slice(b" ");
+    out.put_slice(view.sent_by().as_bytes());
+    let (mut received, mut rport) = (false, false);
     for (name, value) in view.params() {
-        if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") {
+        if name.eq_ignore_ascii_case("received") {
+            received = true;
             continue;
         }
-        text.push(';');
-        text.push_str(name);
+        if name.eq_ignore_ascii_case("rport") {
+            rport = true;
+            continue;
+        }
+        out.put_slice(b";");
+        out.put_slice(name.as_bytes());
         if let Some(value) = value {
-            text.push('=');
-            text.push_str(value);
+            out.put_slice(b"=");
+            out.put_slice(value.as_bytes());
         }
     }
-    if !named_right || view.wants_rport() {
-        let _ = write!(text, ";received={source}");
+    if named_right && !rport && !received {
+        out.truncate(start);
+        return false;
     }
-    if view.wants_rport() {
-        let _ = write!(text, ";rport={}", flow.remote.port());
+    // Writing into memory cannot fail.
+    if !named_right || rport {
+        let _ = write!(out, ";received={source}");
     }
-    Some(text)
+    if rport {
+        let _ = write!(out, ";rport={}", flow.remote.port());
+    }
+    true
 }

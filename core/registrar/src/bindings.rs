@@ -1,6 +1,6 @@
 //! All bindings, by number and by push token. Which belong to an address of record stands with the account.
 
-use std::collections::BTreeSet;
+use smallvec::SmallVec;
 
 use crate::binding::Binding;
 use crate::keyed::{Keyed, Table};
@@ -9,14 +9,14 @@ use crate::number::BindingId;
 /// The table.
 pub(crate) struct Bindings {
     by_id: Table<u64, Binding>,
-    /// Token digest and binding. One token may stand in several bindings, but only of one device.
-    by_token: BTreeSet<(u64, BindingId)>,
+    /// By token digest. One token may stand in several bindings, but only of one device.
+    by_token: Table<u64, SmallVec<[BindingId; 2]>>,
     last_id: u64,
 }
 
 impl Bindings {
     pub(crate) fn new(keyed: Keyed) -> Bindings {
-        Bindings { by_id: keyed.table(), by_token: BTreeSet::new(), last_id: 0 }
+        Bindings { by_id: keyed.table(), by_token: keyed.table(), last_id: 0 }
     }
 
     /// A number that was never used, also not by a binding of the store.
@@ -38,34 +38,46 @@ impl Bindings {
         if binding.id.is_counted() {
             self.last_id = self.last_id.max(binding.id.0);
         }
-        if binding.token != 0 {
-            self.by_token.insert((binding.token, binding.id));
-        }
+        self.attach(binding.token, binding.id);
         self.by_id.insert(binding.id.0, binding);
     }
 
     pub(crate) fn remove(&mut self, id: BindingId) -> Option<Binding> {
         let binding = self.by_id.remove(&id.0)?;
-        self.by_token.remove(&(binding.token, id));
+        self.detach(binding.token, id);
         Some(binding)
     }
 
     pub(crate) fn set_token(&mut self, id: BindingId, token: u64) {
         let Some(binding) = self.by_id.get_mut(&id.0) else { return };
-        if binding.token != token {
-            self.by_token.remove(&(binding.token, id));
-            if token != 0 {
-                self.by_token.insert((token, id));
+        let before = core::mem::replace(&mut binding.token, token);
+        if before != token {
+            self.detach(before, id);
+            self.attach(token, id);
+        }
+    }
+
+    fn attach(&mut self, token: u64, id: BindingId) {
+        if token != 0 {
+            let ids = self.by_token.entry(token).or_default();
+            if !ids.contains(&id) {
+                ids.push(id);
             }
-            binding.token = token;
+        }
+    }
+
+    fn detach(&mut self, token: u64, id: BindingId) {
+        if let Some(ids) = self.by_token.get_mut(&token) {
+            ids.retain(|one| *one != id);
+            if ids.is_empty() {
+                self.by_token.remove(&token);
+            }
         }
     }
 
     /// Every binding that carries this token.
     pub(crate) fn with_token(&self, token: u64) -> impl Iterator<Item = &Binding> {
-        self.by_token
-            .range((token, BindingId(0))..=(token, BindingId(u64::MAX)))
-            .filter_map(|(_, id)| self.get(*id))
+        self.by_token.get(&token).into_iter().flatten().filter_map(|id| self.get(*id))
     }
 
     pub(crate) fn len(&self) -> usize {

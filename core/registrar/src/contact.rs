@@ -136,10 +136,10 @@ impl Registrar {
         aor: AorId,
         request: &'a Message,
         list: &[NameAddr<'a>],
+        cseq: u32,
     ) -> Result<SmallVec<[Wanted<'a>; 1]>, Refused> {
         let outbound = Outbound::of(request);
         let expires = request.expires().map_err(|_| Refused::code(400))?;
-        let cseq = request.cseq().map_err(|_| Refused::code(400))?.number;
         let mut wanted: SmallVec<[Wanted<'a>; 1]> = SmallVec::new();
         for address in list {
             let one = self.judge(aor, request, *address, outbound, expires)?;

@@ -9,8 +9,9 @@ use smallvec::SmallVec;
 use wakeline_clock::{Time, WallTime};
 use wakeline_flow::FlowInfo;
 use wakeline_push::{ContactPush, WAKE_ID_HEADER, WakeId};
-use wakeline_sip_message::{Contacts, Message, Name, Refusal, Role, Understands};
+use wakeline_sip_message::{Checked, Contacts, Message, Name, Refusal, Role, Understands};
 
+use crate::account::name_of;
 use crate::admit::Proof;
 use crate::binding::{Binding, BindingText, Client, Wakeable};
 use crate::contact::{Granted, Wanted, asked};
@@ -39,8 +40,8 @@ impl Registrar {
             }
             return;
         }
-        let outcome = match request.check_against(&UNDERSTANDS) {
-            Ok(()) => self.register(now, flow, request, copy),
+        let outcome = match request.checked(&UNDERSTANDS) {
+            Ok(read) => self.register(now, flow, &read, copy),
             Err(Refusal::Answer { code, headers, .. }) => Err(Refused { code, headers }),
             Err(Refusal::Drop { .. }) => return,
         };
@@ -55,11 +56,10 @@ impl Registrar {
         &mut self,
         now: Time,
         flow: FlowInfo,
-        request: &Message,
+        read: &Checked<'_>,
         copy: Option<u64>,
     ) -> Result<(), Refused> {
-        let bad = |_| Refused::code(400);
-        let uri = request.request_uri().map_err(bad)?;
+        let Checked { message: request, uri, .. } = *read;
         if !uri.is_sip() {
             return Err(Refused::code(416));
         }
@@ -67,9 +67,8 @@ impl Registrar {
         if !self.is_us(uri.host_text()) && self.upstreams.of_domain(uri.host_text()).is_none() {
             return Err(Refused::code(403));
         }
-        let to = request.to().map_err(bad)?.uri();
-        let user = to.user_unescaped().unwrap_or_default();
-        let named = format!("{user}@{}", to.host_text().to_ascii_lowercase());
+        let (from, to) = (read.from.uri(), read.to.uri());
+        let named = name_of(&to.user_unescaped().unwrap_or_default(), to.host_text());
         let source = flow.remote.ip();
         if let Some(wait) = self.must_wait(now, source, &named) {
             return Err(Refused::later(wait));
@@ -85,15 +84,14 @@ impl Registrar {
         };
         self.guard.succeeded(source, &named);
         // §10.3 steps 4 and 5: the one who proved it must own the address, and registers for no one else (S17).
-        let from = request.from().map_err(bad)?.uri();
         let owns = |uri: &wakeline_sip_message::Uri<'_>| {
             let user = uri.user_unescaped().unwrap_or_default();
             self.accounts.find(&user, uri.host_text()) == Some(owner)
         };
-        if !to.is_sip() || !from.is_sip() || !owns(&to) || !owns(&from) {
+        if !to.is_sip() || !owns(&to) || from != to && (!from.is_sip() || !owns(&from)) {
             return Err(Refused::code(403));
         }
-        let outcome = self.register_proven(now, flow, request, owner, info, copy);
+        let outcome = self.register_proven(now, flow, read, owner, info, copy);
         if let Err(refused) = &outcome {
             // Row 17: the device is there and will not get in; whoever is held for it waits in vain.
             if refused.code != 503 {
@@ -107,21 +105,21 @@ impl Registrar {
         &mut self,
         now: Time,
         flow: FlowInfo,
-        request: &Message,
+        read: &Checked<'_>,
         aor: AorId,
         info: Option<String>,
         copy: Option<u64>,
     ) -> Result<(), Refused> {
-        let contacts = request.contacts().map_err(|_| Refused::code(400))?;
-        let cseq = request.cseq().map_err(|_| Refused::code(400))?.number;
+        let request = read.message;
         let mut granted: SmallVec<[Granted; 1]> = SmallVec::new();
-        match contacts {
-            Contacts::Star => self.remove_all(now, aor, request, cseq)?,
-            Contacts::List(list) => {
-                let wanted = self.judge_contacts(aor, request, &list)?;
+        match &read.contacts {
+            Some(Contacts::Star) => self.remove_all(now, aor, request, read.cseq)?,
+            contacts @ (Some(Contacts::List(_)) | None) => {
+                let list = contacts.as_ref().map_or(&[][..], Contacts::list);
+                let wanted = self.judge_contacts(aor, request, list, read.cseq)?;
                 self.make_room(now, aor, &wanted)?;
                 for one in wanted {
-                    if let Some(one) = self.apply(now, &flow, aor, request, cseq, one) {
+                    if let Some(one) = self.apply(now, &flow, aor, request, read.cseq, one) {
                         granted.push(one);
                     }
                 }

@@ -76,8 +76,8 @@ impl Algorithm {
         }
     }
 
-    /// The hash of the parts joined by colons, in lower-case hexadecimal digits.
-    pub(crate) fn hash(self, parts: &[&[u8]]) -> String {
+    /// The hash of the parts joined by colons.
+    pub(crate) fn hash(self, parts: &[&[u8]]) -> Digits {
         match self.plain() {
             Algorithm::Md5 | Algorithm::Md5Session => hashed::<Md5>(parts),
             Algorithm::Sha256 | Algorithm::Sha256Session => hashed::<Sha256>(parts),
@@ -86,7 +86,40 @@ impl Algorithm {
     }
 }
 
-fn hashed<D: Digest>(parts: &[&[u8]]) -> String {
+/// A hash in lower-case hexadecimal digits. It is not kept: a digest takes several, and each request a digest.
+pub(crate) struct Digits {
+    text: [u8; 64],
+    length: usize,
+}
+
+impl Digits {
+    /// Of at most 32 bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Digits {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        Digits { text, length: bytes.len().min(32) * 2 }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or(&[])
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        core::str::from_utf8(self.as_bytes()).unwrap_or("")
+    }
+}
+
+impl fmt::Display for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn hashed<D: Digest>(parts: &[&[u8]]) -> Digits {
     let mut hash = D::new();
     for (place, part) in parts.iter().enumerate() {
         if place > 0 {
@@ -94,13 +127,7 @@ fn hashed<D: Digest>(parts: &[&[u8]]) -> String {
         }
         hash.update(part);
     }
-    hex(&hash.finalize())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)]);
-    String::from_utf8(digits.collect()).unwrap_or_default()
+    Digits::of(&hash.finalize())
 }
 
 impl fmt::Display for Algorithm {

@@ -5,7 +5,7 @@ use wakeline_entropy::Entropy;
 use wakeline_secret::Secret;
 use wakeline_sip_message::{AuthParams, Message, Method, Name};
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Digits};
 use crate::credentials::Credentials;
 use crate::digest::{Inputs, Qop, same};
 use crate::error::AuthError;
@@ -355,7 +355,7 @@ fn server_proof(
     request: &Message,
     response: &Message,
     credentials: &Credentials,
-) -> Option<String> {
+) -> Option<Digits> {
     let answer =
         answers(request, realm.side).find(|answer| answer.realm().is_some_and(|r| r == realm.realm))?;
     let qop = if answer.has_qop("auth-int") {

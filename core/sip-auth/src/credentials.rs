@@ -19,7 +19,7 @@ impl Ha1 {
     pub fn of(algorithm: Algorithm, username: &str, realm: &str, password: &Secret) -> Ha1 {
         let algorithm = algorithm.plain();
         let parts = [username.as_bytes(), realm.as_bytes(), password.expose().as_bytes()];
-        Ha1 { algorithm, digits: Secret::new(algorithm.hash(&parts)) }
+        Ha1 { algorithm, digits: Secret::from(algorithm.hash(&parts).as_str()) }
     }
 }
 

@@ -209,7 +209,7 @@ mod tests {
         let mut key = [0; 32];
         key[..20].fill(0x0b);
         assert_eq!(
-            crate::algorithm::hex(&Mac::new(&key).of(b"Hi There")),
+            crate::algorithm::Digits::of(&Mac::new(&key).of(b"Hi There")).as_str(),
             "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
         );
     }

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 
 use wakeline_clock::WallTime;
 use wakeline_secret::Secret;
-use wakeline_sip_message::{AuthParams, Message, Name, Uri, nonce_count};
+use wakeline_sip_message::{AuthParams, Message, Name, Picked, Uri, nonce_count};
 
-use crate::algorithm::{Algorithm, hex};
+use crate::algorithm::{Algorithm, Digits};
 use crate::credentials::Ha1;
 use crate::digest::{Inputs, Qop, same};
 use crate::nonce::{Mac, NonceUse, Nonces, ReplayMemory, Use};
-use crate::side::{Side, answers, quoted};
+use crate::side::{Side, push_quoted, quoted};
 
 /// What a request's credentials are worth.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -129,13 +129,13 @@ impl Authenticator {
         side: Side,
         lookup: impl FnOnce(&str, Algorithm) -> Option<Ha1>,
     ) -> Verdict {
-        let ours = |answer: &AuthParams<'_>| {
-            answer.is_digest() && answer.realm().is_some_and(|realm| realm == self.realm)
-        };
-        let Some(answer) = answers(request, side).find(ours) else {
-            return Verdict::Challenge { stale: false };
-        };
-        let Some(read) = Answer::read(&answer) else { return Verdict::Malformed };
+        let ours = request.headers(side.answer()).find_map(|line| {
+            let (answer, picked) = AuthParams::parse_picking(line, Answer::PARAMETERS).ok()?;
+            let [realm, ..] = &picked;
+            (answer.is_digest() && realm.as_deref() == Some(&self.realm)).then_some(picked)
+        });
+        let Some(picked) = ours else { return Verdict::Challenge { stale: false } };
+        let Some(read) = Answer::of(picked) else { return Verdict::Malformed };
         if !self.algorithms.contains(&read.algorithm) {
             return Verdict::Challenge { stale: false };
         }
@@ -158,7 +158,11 @@ impl Authenticator {
             uri: &read.uri,
             body: request.body(),
         };
-        let right = same(inputs.response(ha1).as_bytes(), read.response.to_ascii_lowercase().as_bytes());
+        let mut given = read.response;
+        if given.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            given.to_mut().make_ascii_lowercase();
+        }
+        let right = same(inputs.response(ha1).as_bytes(), given.as_bytes());
         if !right || known.is_none() || ha1.algorithm != read.algorithm.plain() {
             return Verdict::Refused;
         }
@@ -169,16 +173,17 @@ impl Authenticator {
         };
         inputs.method = "";
         inputs.body = b"";
-        let proof = inputs.response(ha1);
-        let mut info = match read.qop {
-            // The server's own proof over the body of a response that is not written yet is left out.
-            Qop::AuthInt | Qop::None => String::new(),
-            Qop::Auth => format!(
-                "qop=auth, rspauth=\"{proof}\", cnonce={}, nc={}",
-                quoted(&read.cnonce),
-                read.count_text
-            ),
-        };
+        // The server's own proof over the body of a response that is not written yet is left out.
+        let mut info = String::new();
+        if read.qop == Qop::Auth {
+            info.reserve(128 + read.cnonce.len());
+            info.push_str("qop=auth, rspauth=\"");
+            info.push_str(inputs.response(ha1).as_str());
+            info.push_str("\", cnonce=");
+            push_quoted(&mut info, &read.cnonce);
+            info.push_str(", nc=");
+            info.push_str(&read.count_text);
+        }
         // Without qop a nonce works once, and so the next one is due at once.
         let aged = now.0.saturating_sub(made.at) > self.lifetime / 4;
         if aged || read.count >= USES || read.qop == Qop::None {
@@ -194,9 +199,9 @@ impl Authenticator {
 
 /// A secret that is nobody's.
 fn decoy(key: &[u8; 32], algorithm: Algorithm) -> Ha1 {
-    let digits = hex(&Mac::new(key).of(algorithm.as_str().as_bytes()));
-    let digits = digits.get(..algorithm.digits()).unwrap_or("").to_owned();
-    Ha1 { algorithm: algorithm.plain(), digits: Secret::new(digits) }
+    let digits = Digits::of(&Mac::new(key).of(algorithm.as_str().as_bytes()));
+    let digits = digits.as_str().get(..algorithm.digits()).unwrap_or("");
+    Ha1 { algorithm: algorithm.plain(), digits: Secret::from(digits) }
 }
 
 struct Answer<'a> {
@@ -212,9 +217,12 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn read(answer: &AuthParams<'a>) -> Option<Answer<'a>> {
-        let [username, algorithm, qop, nonce, cnonce, count_text, uri, response] =
-            answer.pick(["username", "algorithm", "qop", "nonce", "cnonce", "nc", "uri", "response"]);
+    /// What is read of credentials, in this order.
+    const PARAMETERS: [&'static str; 9] =
+        ["realm", "username", "algorithm", "qop", "nonce", "cnonce", "nc", "uri", "response"];
+
+    fn of(picked: Picked<'a, 9>) -> Option<Answer<'a>> {
+        let [_, username, algorithm, qop, nonce, cnonce, count_text, uri, response] = picked;
         let qop = match qop {
             None => Qop::None,
             Some(qop) if qop.eq_ignore_ascii_case("auth") => Qop::Auth,

@@ -46,13 +46,36 @@ pub(crate) fn answers(request: &Message, side: Side) -> impl Iterator<Item = Aut
 /// A quoted string (RFC 3261 §25.1).
 pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        if matches!(c, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted.push('"');
+    push_quoted(&mut quoted, text);
     quoted
+}
+
+/// The same behind other text.
+pub(crate) fn push_quoted(out: &mut String, text: &str) {
+    out.push('"');
+    for part in text.split_inclusive(['"', '\\']) {
+        match part.strip_suffix(['"', '\\']) {
+            Some(plain) => {
+                out.push_str(plain);
+                out.push('\\');
+                out.push_str(&part[plain.len()..]);
+            }
+            None => out.push_str(part),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_end_a_quoted_string_is_escaped() {
+        for (text, expected) in
+            [("", "\"\""), ("plain", "\"plain\""), ("a\"\\", r#""a\"\\""#), ("\"é", r#""\"é""#)]
+        {
+            assert_eq!(quoted(text), expected);
+        }
+    }
 }

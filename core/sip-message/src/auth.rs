@@ -4,7 +4,7 @@ use core::fmt;
 use std::borrow::Cow;
 
 use crate::error::{Flaw, ParseError};
-use crate::grammar::{Commas, is_token, quoted_end, trim, unquote};
+use crate::grammar::{Commas, is_token, quoted_end, split_at_space, token_len, trim, unquote};
 use crate::message::Message;
 use crate::name::Name;
 
@@ -15,29 +15,34 @@ pub struct AuthParams<'a> {
     params: &'a str,
 }
 
+/// Parameters in the order in which they were asked for, each without its quotes.
+pub type Picked<'a, const N: usize> = [Option<Cow<'a, str>>; N];
+
 impl<'a> AuthParams<'a> {
     /// Reads `Digest realm="…", nonce="…"`.
     pub fn parse(text: &'a str) -> Result<Self, ParseError> {
+        Self::parse_picking(text, []).map(|(read, [])| read)
+    }
+
+    /// As [`AuthParams::parse`], and in the same reading takes several parameters out, as [`AuthParams::pick`] does.
+    pub fn parse_picking<const N: usize>(
+        text: &'a str,
+        names: [&str; N],
+    ) -> Result<(Self, Picked<'a, N>), ParseError> {
         let text = trim(text);
-        let (scheme, params) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+        let (scheme, params) = split_at_space(text).unwrap_or((text, ""));
         if !is_token(scheme) {
             return Err(ParseError::value(Flaw::Syntax));
         }
-        Self::bare(params).map(|read| AuthParams { scheme, ..read })
+        let params = trim(params);
+        let picked = pick(fields(params), names)?;
+        Ok((AuthParams { scheme, params }, picked))
     }
 
     /// Reads parameters without a scheme: Authentication-Info (RFC 7616 §3.5).
     pub fn bare(text: &'a str) -> Result<Self, ParseError> {
         let params = trim(text);
-        for one in Commas::of(params).filter(|one| !one.is_empty()) {
-            // A scheme other than Digest may carry one bare token instead (RFC 7235 §2.1).
-            let Some((name, value)) = name_and_value(one) else { continue };
-            let value = trim(value);
-            let whole = !value.starts_with('"') || quoted_end(value.as_bytes()) == Some(value.len());
-            if !is_token(trim(name)) || !whole {
-                return Err(ParseError::value(Flaw::Syntax));
-            }
-        }
+        pick(fields(params), [])?;
         Ok(AuthParams { scheme: "", params })
     }
 
@@ -53,8 +58,7 @@ impl<'a> AuthParams<'a> {
 
     /// Names and raw values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        Commas::of(self.params)
-            .filter_map(|one| name_and_value(one).map(|(name, value)| (trim(name), trim(value))))
+        fields(self.params).filter_map(Field::named)
     }
 
     /// A parameter without its quotes.
@@ -68,15 +72,9 @@ impl<'a> AuthParams<'a> {
     }
 
     /// Several parameters in one reading, each without its quotes; the first of its name counts.
-    pub fn pick<const N: usize>(&self, names: [&str; N]) -> [Option<Cow<'a, str>>; N] {
-        let mut picked = [None; N];
-        for (found, value) in self.iter() {
-            let place = names.iter().position(|name| found.eq_ignore_ascii_case(name));
-            if let Some(place) = place.and_then(|place| picked.get_mut(place)) {
-                place.get_or_insert(value);
-            }
-        }
-        picked.map(|value| value.map(unquote))
+    pub fn pick<const N: usize>(&self, names: [&str; N]) -> Picked<'a, N> {
+        // What was read before reads again.
+        pick(fields(self.params), names).unwrap_or_else(|_| names.map(|_| None))
     }
 
     /// `realm`
@@ -140,10 +138,95 @@ impl<'a> AuthParams<'a> {
     }
 }
 
-/// At the first equals sign; nonces are long, and read with every request.
-fn name_and_value(one: &str) -> Option<(&str, &str)> {
-    let (name, value) = one.split_at_checked(memchr::memchr(b'=', one.as_bytes())?)?;
-    Some((name, value.get(1..)?))
+/// What stands between two commas.
+#[derive(Clone, Copy)]
+enum Field<'a> {
+    /// `name=value`, the value as it was written.
+    Named(&'a str, &'a str),
+    /// A scheme other than Digest may carry one bare token instead (RFC 7235 §2.1).
+    Bare,
+    /// Neither.
+    Broken,
+}
+
+impl<'a> Field<'a> {
+    /// Of what stands between two commas, without the white space around it.
+    fn of(one: &'a str) -> Field<'a> {
+        let Some(at) = memchr::memchr(b'=', one.as_bytes()) else { return Field::Bare };
+        let (name, value) = (trim(&one[..at]), trim(&one[at + 1..]));
+        let whole = !value.starts_with('"') || quoted_end(value.as_bytes()) == Some(value.len());
+        if is_token(name) && whole { Field::Named(name, value) } else { Field::Broken }
+    }
+
+    fn named(self) -> Option<(&'a str, &'a str)> {
+        match self {
+            Field::Named(name, value) => Some((name, value)),
+            Field::Bare | Field::Broken => None,
+        }
+    }
+}
+
+/// The fields of a list. Credentials come with every request: those in the usual spelling are read in one pass.
+fn fields(params: &str) -> impl Iterator<Item = Field<'_>> {
+    let mut rest = Some(params);
+    core::iter::from_fn(move || {
+        loop {
+            let text = rest?;
+            if let Some((name, value, behind)) = usual(text) {
+                rest = behind;
+                return Some(Field::Named(name, value));
+            }
+            let mut commas = Commas::of(text);
+            let one = commas.next()?;
+            rest = commas.rest();
+            if !one.is_empty() {
+                return Some(Field::of(one));
+            }
+        }
+    })
+}
+
+/// A field in the usual spelling and what stands behind its comma: a token, the equals sign, a quoted string or another
+/// token, no white space but before and behind.
+fn usual(text: &str) -> Option<(&str, &str, Option<&str>)> {
+    let bytes = text.as_bytes();
+    let start = bytes.iter().position(|byte| *byte != b' ')?;
+    let equals = start + token_len(&bytes[start..]);
+    if equals == start || bytes.get(equals) != Some(&b'=') {
+        return None;
+    }
+    let from = equals + 1;
+    let to = match bytes.get(from)? {
+        b'"' => from + quoted_end(&bytes[from..])?,
+        _ => from + token_len(&bytes[from..]),
+    };
+    crate::grammar::work::done(to);
+    let behind = match bytes.get(to) {
+        Some(b',') => Some(text.get(to + 1..)?),
+        Some(_) => return None,
+        None => None,
+    };
+    Some((text.get(start..equals)?, text.get(from..to)?, behind))
+}
+
+/// Takes parameters out of a list that is whole; the first of its name counts.
+fn pick<'a, const N: usize>(
+    fields: impl Iterator<Item = Field<'a>>,
+    names: [&str; N],
+) -> Result<Picked<'a, N>, ParseError> {
+    let mut picked = [None; N];
+    for field in fields {
+        let (found, value) = match field {
+            Field::Named(found, value) => (found, value),
+            Field::Bare => continue,
+            Field::Broken => return Err(ParseError::value(Flaw::Syntax)),
+        };
+        let place = names.iter().position(|name| found.eq_ignore_ascii_case(name));
+        if let Some(place) = place.and_then(|place| picked.get_mut(place)) {
+            place.get_or_insert(value);
+        }
+    }
+    Ok(picked.map(|value| value.map(unquote)))
 }
 
 /// A count of uses as it is written: eight hexadecimal digits (RFC 7616 §3.4).
@@ -240,6 +323,24 @@ mod tests {
         let picked = picked.each_ref().map(|value| value.as_deref());
         assert_eq!(picked, [Some("x, \"y\""), Some("1"), None, Some("0000000g")]);
         assert_eq!(picked.map(|text| text.and_then(nonce_count)), [None; 4]);
+    }
+
+    #[test]
+    fn the_usual_spelling_reads_as_every_other_one() {
+        // Every text of up to six of these characters, read in one pass and comma by comma.
+        let alphabet = ['a', '=', '"', ',', ' ', '<', '\\'];
+        let shown = |field: Field<'_>| match field {
+            Field::Named(name, value) => Some(format!("{name}={value}")),
+            Field::Bare => None,
+            Field::Broken => Some("broken".to_owned()),
+        };
+        for number in 0..alphabet.len().pow(6) {
+            let places = (0..6).map(|place| number / alphabet.len().pow(place) % alphabet.len());
+            let text: String = places.map(|place| alphabet[place]).collect();
+            let text = text.trim_end();
+            let slow = Commas::of(text).filter(|one| !one.is_empty()).map(Field::of);
+            assert!(fields(text).map(shown).eq(slow.map(shown)), "{text:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,10 @@ use crate::message::{Kind, Message};
 use crate::method::Method;
 use crate::multipart;
 use crate::name::Name;
-use crate::uri::Scheme;
+use crate::name_addr::NameAddr;
+use crate::typed::Contacts;
+use crate::uri::{Scheme, Uri};
+use crate::via::Via;
 
 /// A message that is not to be acted on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,29 +92,55 @@ pub struct Understands<'a> {
     pub bodies: &'a [&'a str],
 }
 
+/// A request that may be acted on, as the check has read it: nothing of this need be read again.
+#[derive(Clone, Debug)]
+pub struct Checked<'a> {
+    /// All of it.
+    pub message: &'a Message,
+    /// The request URI.
+    pub uri: Uri<'a>,
+    /// From.
+    pub from: NameAddr<'a>,
+    /// To.
+    pub to: NameAddr<'a>,
+    /// The number of its CSeq.
+    pub cseq: u32,
+    /// Contact, of a request whose Contact means something (INVITE, REGISTER, SUBSCRIBE, REFER, UPDATE).
+    pub contacts: Option<Contacts<'a>>,
+}
+
 impl Message {
     /// Grades what came in by what every receiver must demand of it: version, URI, the required header fields,
     /// framing, bodies within their limits. Needs no knowledge of what the receiver understands; see
     /// [`Message::check_against`] for that.
     pub fn check(&self) -> Result<(), Refusal> {
         match self.kind() {
-            Kind::Request => request(self),
+            Kind::Request => answerable(self, well_formed(self)).map(drop),
             Kind::Response => response(self),
         }
     }
 
     /// As [`Message::check`], and then what this receiver does not understand: 405, 501, 420, 415, 483.
     pub fn check_against(&self, mine: &Understands<'_>) -> Result<(), Refusal> {
-        self.check()?;
         match self.kind() {
-            Kind::Request => answerable(self, understood(self, mine)),
-            Kind::Response => Ok(()),
+            Kind::Request => self.checked(mine).map(drop),
+            Kind::Response => response(self),
+        }
+    }
+
+    /// As [`Message::check_against`] for a request, and hands out what was read on the way. A response is to be dropped.
+    pub fn checked(&self, mine: &Understands<'_>) -> Result<Checked<'_>, Refusal> {
+        match self.kind() {
+            Kind::Request => {
+                answerable(self, well_formed(self).and_then(|read| understood(self, mine).map(|()| read)))
+            }
+            Kind::Response => Err(Refusal::Drop { place: Place::StartLine, flaw: Flaw::Syntax }),
         }
     }
 }
 
 /// A refusal that can be sent: an ACK is never answered (RFC 3261 §17), nor is a request without a readable Via.
-fn answerable(message: &Message, outcome: Result<(), Refusal>) -> Result<(), Refusal> {
+fn answerable<T>(message: &Message, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
     let Err(Refusal::Answer { code, place, .. }) = &outcome else { return outcome };
     if message.method() == Method::Ack {
         let flaw = if *code == 505 { Flaw::Version } else { Flaw::Syntax };
@@ -133,15 +162,11 @@ fn goes_nowhere(host: Host<'_>) -> bool {
     }
 }
 
-fn request(message: &Message) -> Result<(), Refusal> {
-    answerable(message, well_formed(message))
-}
-
 fn bad_request(error: ParseError) -> Refusal {
     Refusal::of(400, error.place)
 }
 
-fn well_formed(message: &Message) -> Result<(), Refusal> {
+fn well_formed(message: &Message) -> Result<Checked<'_>, Refusal> {
     let flaw = message.flaw();
     // The version is looked at before anything else: another version may mean anything by the rest (§21.5.6).
     if let Some((place @ Place::StartLine, Flaw::Version)) = flaw {
@@ -168,14 +193,18 @@ fn well_formed(message: &Message) -> Result<(), Refusal> {
             return Err(Refusal::of(400, Place::Header(name)));
         }
     }
+    let mut version = None;
     for via in message.headers(Name::Via) {
-        crate::Via::parse(via).map_err(|error| bad_request(error.at(Name::Via)))?;
+        let via = Via::parse(via).map_err(|error| bad_request(error.at(Name::Via)))?;
+        version.get_or_insert(via.version());
     }
-    if message.via().map_err(bad_request)?.version() != "2.0" {
-        return Err(Refusal::of(505, Place::Header(Name::Via)));
+    match version {
+        Some("2.0") => {}
+        Some(_) => return Err(Refusal::of(505, Place::Header(Name::Via))),
+        None => return Err(Refusal::of(400, Place::Header(Name::Via))),
     }
-    message.from().map_err(bad_request)?;
-    message.to().map_err(bad_request)?;
+    let from = message.from().map_err(bad_request)?;
+    let to = message.to().map_err(bad_request)?;
     message.required(Name::CallId).map_err(bad_request)?;
     if message.call_id().contains([' ', '\t']) {
         return Err(Refusal::of(400, Place::Header(Name::CallId)));
@@ -188,11 +217,11 @@ fn well_formed(message: &Message) -> Result<(), Refusal> {
     for route in message.routes() {
         route.map_err(bad_request)?;
     }
-    if let Method::Invite | Method::Register | Method::Subscribe | Method::Refer | Method::Update =
-        cseq.method
-    {
-        message.contacts().map_err(bad_request)?;
-    }
+    let has_contact = matches!(
+        cseq.method,
+        Method::Invite | Method::Register | Method::Subscribe | Method::Refer | Method::Update
+    );
+    let contacts = has_contact.then(|| message.contacts().map_err(bad_request)).transpose()?;
     // What a body is encoded with must be undone before it means anything, and we undo nothing (class S11).
     let encoded = message.content_encoding().any(|coding| !coding.eq_ignore_ascii_case("identity"));
     if encoded && !message.body().is_empty() {
@@ -203,7 +232,8 @@ fn well_formed(message: &Message) -> Result<(), Refusal> {
         return Err(refusal);
     }
     multipart::survey(message)
-        .map_err(|error| Refusal::of(if error.kind == Flaw::TooDeep { 413 } else { 400 }, error.place))
+        .map_err(|error| Refusal::of(if error.kind == Flaw::TooDeep { 413 } else { 400 }, error.place))?;
+    Ok(Checked { message, uri, from, to, cseq: cseq.number, contacts })
 }
 
 fn understood(message: &Message, mine: &Understands<'_>) -> Result<(), Refusal> {

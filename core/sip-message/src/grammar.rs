@@ -301,6 +301,11 @@ impl<'a> Commas<'a> {
     pub(crate) fn empty() -> Self {
         Commas { rest: None }
     }
+
+    /// What is not split yet.
+    pub(crate) fn rest(&self) -> Option<&'a str> {
+        self.rest
+    }
 }
 
 impl<'a> Iterator for Commas<'a> {

@@ -102,9 +102,9 @@ mod uri_compare;
 mod via;
 mod write;
 
-pub use auth::{AuthParams, nonce_count};
+pub use auth::{AuthParams, Picked, nonce_count};
 pub use builder::{Builder, check_name, check_value};
-pub use check::{Refusal, Role, Understands};
+pub use check::{Checked, Refusal, Role, Understands};
 pub use dates::{RetryAfter, Timestamp, date_text};
 pub use edit::Edit;
 pub use error::{BuildError, Flaw, ParseError, Place};

@@ -9,7 +9,7 @@ use crate::error::{Flaw, ParseError, Place};
 use crate::grammar::{Commas, trim};
 use crate::index::{Inner, Line, Span, Start};
 use crate::method::Method;
-use crate::name::{Name, Shape, shape_of};
+use crate::name::{Name, Shape, code_of, shape_of};
 use crate::uri::Uri;
 
 /// Request or response.
@@ -129,7 +129,10 @@ impl Message {
 
     /// The value of the first line of a header field by its name's text, known or not, long or compact.
     pub fn header_by_name(&self, name: &str) -> Option<&str> {
-        self.header_ref(&Name::parse(name)?)
+        let code = code_of(name.as_bytes());
+        self.lines()
+            .find(|line| line.code() == code && (code != 0 || line.name_text().eq_ignore_ascii_case(name)))
+            .map(|line| line.value())
     }
 
     /// Every value of this header field over all of its lines; lists are split at their commas.

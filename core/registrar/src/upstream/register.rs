@@ -12,7 +12,7 @@ use wakeline_sip_message::{Contacts, Message, Name, NameAddr};
 use wakeline_sip_transaction::{ClientKey, Key, ServerKey};
 
 use super::PATIENCE;
-use crate::account::{Account, Credential};
+use crate::account::{Account, Credential, name_of};
 use crate::contact::Granted;
 use crate::context::Lost;
 use crate::deadline::Due;
@@ -56,7 +56,7 @@ impl Registrar {
             return Err(Refused::code(403));
         }
         let user = to.user_unescaped().ok_or(Refused::code(400))?;
-        let named = format!("{user}@{}", to.host_text().to_ascii_lowercase());
+        let named = name_of(&user, to.host_text());
         if let Some(wait) = self.must_wait(now, flow.remote.ip(), &named) {
             return Err(Refused::later(wait));
         }
@@ -68,7 +68,8 @@ impl Registrar {
             Contacts::Star if request.expires().ok().flatten() != Some(0) => return Err(Refused::code(400)),
             Contacts::Star => SmallVec::new(),
             Contacts::List(list) => {
-                let wanted = self.judge_contacts(aor, request, &list)?;
+                let cseq = request.cseq().map_err(bad)?.number;
+                let wanted = self.judge_contacts(aor, request, &list, cseq)?;
                 // Nobody goes before the upstream has proven who asks.
                 self.room(now, aor, &wanted)?;
                 let known: SmallVec<[Option<BindingId>; 1]> = wanted.iter().map(|one| one.existing).collect();
@@ -395,7 +396,7 @@ impl Registrar {
             Contacts::List(list) => list,
         };
         // Meanwhile another REGISTER may have been granted: what was judged before is judged again.
-        let wanted = self.judge_contacts(aor, request, &list)?;
+        let wanted = self.judge_contacts(aor, request, &list, cseq)?;
         self.make_room(now, aor, &wanted)?;
         let mut granted = SmallVec::new();
         for (mut one, id) in wanted.into_iter().zip(bindings) {
@@ -423,7 +424,7 @@ impl Registrar {
 /// The address of record that a REGISTER is for.
 fn named(request: &Message) -> Option<String> {
     let to = request.to().ok()?.uri();
-    Some(format!("{}@{}", to.user_unescaped()?, to.host_text().to_ascii_lowercase()))
+    Some(name_of(&to.user_unescaped()?, to.host_text()))
 }
 
 fn and(tried: &[wakeline_flow::FlowId], one: wakeline_flow::FlowId) -> SmallVec<[wakeline_flow::FlowId; 2]> {
