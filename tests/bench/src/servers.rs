@@ -28,6 +28,8 @@ pub struct Server {
     pub port: u16,
     /// Its TLS port.
     pub tls_port: u16,
+    /// Its port for WebSockets under TLS; zero where it has none.
+    pub wss_port: u16,
     /// Its certificate, PEM: it is its own authority.
     pub certificate: PathBuf,
 }
@@ -97,12 +99,12 @@ pub fn with_store(folder: &Folder, users: usize, push: &Push) -> Server {
 
 /// Starts our gateway again as it was in this folder; it answers on its ports when this returns.
 pub fn again(folder: &Folder, former: Server) -> Server {
-    let Server { port, tls_port, certificate, .. } = former;
+    let Server { port, tls_port, wss_port, certificate, .. } = former;
     let process = Some(run(folder));
     while TcpStream::connect(("127.0.0.1", tls_port)).is_err() {
         std::thread::sleep(Duration::from_millis(1));
     }
-    Server { process, port, tls_port, certificate }
+    Server { process, port, tls_port, wss_port, certificate }
 }
 
 fn run(folder: &Folder) -> Process {
@@ -119,11 +121,11 @@ fn certificate(folder: &Folder) -> (PathBuf, PathBuf) {
 }
 
 fn ours(folder: &Folder, users: usize, push: Option<&Push>, more: &str) -> Server {
-    let (port, tls_port) = (free_port(), free_port());
+    let (port, tls_port, wss_port) = (free_port(), free_port(), free_port());
     let (certificate, key) = certificate(folder);
     let mut text = format!(
         "domains = [\"{DOMAIN}\", \"127.0.0.1\"]\n[listen]\nudp = [\"127.0.0.1:{port}\"]\ntcp = [\"127.0.0.1:{port}\"]\n\
-         tls = [\"127.0.0.1:{tls_port}\"]\nws = []\nwss = []\n[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\
+         tls = [\"127.0.0.1:{tls_port}\"]\nws = []\nwss = [\"127.0.0.1:{wss_port}\"]\n[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\
          [trust]\nnetworks = [\"127.0.0.1\"]\n[timers]\nproven = 1\nwake = 600\nring_total = 900\n\
          [limits]\nrefusals = 0\nwakes_per_minute = 65535\nwakes_per_hour = 65535\nrequests_per_aor = 1000\n",
         certificate.display(),
@@ -146,7 +148,7 @@ fn ours(folder: &Folder, users: usize, push: Option<&Push>, more: &str) -> Serve
     folder.write("gateway.toml", &text);
     let process = Some(run(folder));
     wait_until("our gateway listens", || TcpStream::connect(("127.0.0.1", tls_port)).is_ok());
-    Server { process, port, tls_port, certificate }
+    Server { process, port, tls_port, wss_port, certificate }
 }
 
 fn kamailio(folder: &Folder) -> Server {
@@ -232,5 +234,5 @@ request_route {{
     command.arg("-P").arg(folder.path("kamailio.pid")).current_dir(folder.as_path());
     let process = Process::start(&command, folder, "kamailio.log");
     wait_until("kamailio listens", || TcpStream::connect(("127.0.0.1", tls_port)).is_ok());
-    Server { process: Some(process), port, tls_port, certificate }
+    Server { process: Some(process), port, tls_port, wss_port: 0, certificate }
 }

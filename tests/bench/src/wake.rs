@@ -9,6 +9,10 @@ use bytes::Bytes;
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::Message as WsMessage;
+use tokio_tungstenite::tungstenite::{self, WebSocket};
 use wakeline_entropy::Entropy;
 use wakeline_interop::kamailio::DOMAIN;
 use wakeline_interop::place::Folder;
@@ -26,6 +30,7 @@ const USERS: usize = 100;
 const CONTACT: u16 = 5061;
 
 type Stream = StreamOwned<ClientConnection, TcpStream>;
+type Web = WebSocket<Stream>;
 
 /// The phones of one server.
 struct Phones<'a> {
@@ -61,26 +66,52 @@ impl Phones<'_> {
         }
     }
 
-    /// Connects and registers; the connection, and whether its session was resumed.
-    fn wake(&mut self, number: usize, resume: bool) -> (Stream, bool) {
+    /// Connects to a port, ready for TLS.
+    fn connect(&self, port: u16, resume: bool) -> Stream {
         let config = if resume { &self.resuming } else { &self.full };
         let name = ServerName::try_from(DOMAIN).expect("a name");
         let connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
-        let socket = TcpStream::connect(("127.0.0.1", self.server.tls_port)).expect("a connection");
+        let socket = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
         socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
         socket.set_nodelay(true).expect("no delay");
-        let mut stream = StreamOwned::new(connection, socket);
+        StreamOwned::new(connection, socket)
+    }
+
+    /// Registers by such exchanges of a request for an answer.
+    fn register(&mut self, number: usize, transport: &str, mut exchange: impl FnMut(Bytes) -> Message) {
         loop {
-            let request = self.users[number].register(&mut self.entropy, "TLS", CONTACT, false);
-            stream.write_all(&request).expect("a REGISTER leaves");
-            match self.users[number].on_answer(&read(&mut stream)) {
+            let request = self.users[number].register(&mut self.entropy, transport, CONTACT, false);
+            match self.users[number].on_answer(&exchange(request)) {
                 Outcome::Challenged => {}
-                Outcome::Registered => {
-                    let resumed = stream.conn.handshake_kind() == Some(HandshakeKind::Resumed);
-                    return (stream, resumed);
-                }
+                Outcome::Registered => return,
             }
         }
+    }
+
+    /// Connects and registers; the connection, and whether its session was resumed.
+    fn wake(&mut self, number: usize, resume: bool) -> (Stream, bool) {
+        let mut stream = self.connect(self.server.tls_port, resume);
+        self.register(number, "TLS", |request| {
+            stream.write_all(&request).expect("a REGISTER leaves");
+            read(&mut stream)
+        });
+        let resumed = stream.conn.handshake_kind() == Some(HandshakeKind::Resumed);
+        (stream, resumed)
+    }
+
+    /// The same as a page in a browser (RFC 7118).
+    fn wake_page(&mut self, number: usize) -> Web {
+        let stream = self.connect(self.server.wss_port, false);
+        let mut request = format!("wss://{DOMAIN}/").into_client_request().expect("an address");
+        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("sip"));
+        let (mut web, _) = tungstenite::client(request, stream).expect("an upgrade");
+        self.register(number, "WSS", |request| {
+            let text = String::from_utf8(request.to_vec()).expect("text");
+            web.send(WsMessage::text(text)).expect("a REGISTER leaves");
+            let answer = web.read().expect("an answer");
+            Message::parse(answer.into_data()).expect("an answer")
+        });
+        web
     }
 
     /// Wakes so many times; the server's milliseconds for one, and the share of sessions that were resumed.
@@ -193,29 +224,46 @@ fn files() -> usize {
     line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(usize::MAX)
 }
 
-/// So many registered connections at once, as far as the system lets a process have them; each answers a keep-alive
-/// when the last is there.
+/// So many registered connections at once, half of them WebSockets, as far as the system lets a process have them; each
+/// answers a keep-alive when the last is there.
 pub fn crowd(wanted: usize) -> Vec<Row> {
     let count = wanted.min(files().saturating_sub(OTHER_FILES));
     let folder = Folder::new("bench-crowd");
     let server = servers::start(Make::Ours, &folder, count, None);
     let mut phones = Phones::of(&server, count);
+    // What is given back when a connection is idle is given back.
+    let settled = || {
+        std::thread::sleep(Duration::from_secs(3));
+        server.memory()
+    };
     let empty = server.memory();
-    eprintln!("  {count} TLS connections register and stay (a process may have {} files here)", files());
-    let mut streams: Vec<_> = (0..count).map(|number| phones.wake(number, false).0).collect();
-    std::thread::sleep(Duration::from_secs(3));
-    let grown = server.memory() - empty;
+    eprintln!("  {count} connections register and stay (a process may have {} files here)", files());
+    let mut streams: Vec<_> = (0..count / 2).map(|number| phones.wake(number, false).0).collect();
+    let with_streams = settled();
+    let mut pages: Vec<_> = (count / 2..count).map(|number| phones.wake_page(number)).collect();
+    let with_all = settled();
     let mut alive = 0;
     for stream in &mut streams {
         let mut pong = [0; 2];
         let answered = stream.write_all(b"\r\n\r\n").is_ok() && stream.read_exact(&mut pong).is_ok();
         alive += usize::from(answered && pong == *b"\r\n");
     }
-    let metric = format!("registered TLS connections held at once, of {wanted}");
+    for page in &mut pages {
+        let answer = page.send(WsMessage::text("\r\n\r\n")).ok().and_then(|()| page.read().ok());
+        alive += usize::from(answer.is_some_and(|answer| answer.into_data() == "\r\n"));
+    }
+    let metric = format!("registered TLS and WebSocket connections held at once, of {wanted}");
     let goal = Goal::AtLeast(wanted as f64);
     let mut held = Row::alone("13", metric, "", goal, vec![alive as f64]).remark(OF_B);
     if count < wanted {
         held = held.remark("(goal of B; a process may open no more files here)");
     }
-    vec![held, Row::alone("13", "memory of each of these", "B", Goal::Told, vec![grown / count as f64])]
+    let each = |metric, grown: f64, of: usize| {
+        Row::alone("13", metric, "B", Goal::Told, vec![grown / of.max(1) as f64])
+    };
+    vec![
+        held,
+        each("memory of each TLS connection of these", with_streams - empty, streams.len()),
+        each("memory of each WebSocket of these", with_all - with_streams, pages.len()),
+    ]
 }

@@ -62,8 +62,7 @@ pub(crate) async fn accept(
                 tokio::spawn(stream::serve(io, tls, flow, inbound, receiver));
             }
             Transport::Ws | Transport::Wss => {
-                // Boxed: the handshakes' state is large and an accepted connection mostly outlives them.
-                tokio::spawn(Box::pin(web(io, tls, flow, inbound, receiver)));
+                tokio::spawn(web(io, tls, flow, inbound, receiver));
             }
         }
     }
@@ -76,12 +75,22 @@ async fn web(
     inbound: mpsc::Sender<Inbound>,
     mut receiver: mpsc::Receiver<super::Outgoing>,
 ) {
+    // Boxed: the state of the handshakes is large, and the connection outlives it.
     match tls {
-        None => websocket::serve(io, flow, &inbound, &mut receiver).await,
+        None => {
+            let socket = Box::pin(websocket::upgrade(io)).await;
+            if let Some(mut socket) = socket {
+                websocket::serve(&mut socket, flow, &inbound, &mut receiver).await;
+            }
+        }
         Some(tls) => {
-            let handshake = TlsAcceptor::from(tls).accept(io);
-            if let Ok(Ok(io)) = tokio::time::timeout(HANDSHAKE, handshake).await {
-                websocket::serve(io, flow, &inbound, &mut receiver).await;
+            let socket = Box::pin(async {
+                let handshake = TlsAcceptor::from(tls).accept(io);
+                websocket::upgrade(tokio::time::timeout(HANDSHAKE, handshake).await.ok()?.ok()?).await
+            })
+            .await;
+            if let Some(mut socket) = socket {
+                websocket::serve(&mut socket, flow, &inbound, &mut receiver).await;
             }
         }
     }

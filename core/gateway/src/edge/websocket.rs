@@ -14,24 +14,33 @@ use super::{HANDSHAKE, Inbound, Outgoing, PATIENCE};
 
 /// The largest message; the limit of the SIP parser.
 const MESSAGE: usize = 64 * 1024;
+/// What a connection keeps to read into, while it is idle too; a message of a phone mostly fits.
+const BUFFER: usize = 2048;
 
-/// Serves one accepted connection (after TLS, if any) until it ends.
+/// Lets an accepted connection (after TLS, if any) become a WebSocket; `None` when it does not in time.
+pub(crate) async fn upgrade<S>(io: S) -> Option<Box<WebSocketStream<S>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+        .max_message_size(Some(MESSAGE))
+        .max_frame_size(Some(MESSAGE));
+    let upgrade = tokio_tungstenite::accept_hdr_async_with_config(io, choose_sip, Some(config));
+    tokio::time::timeout(HANDSHAKE, upgrade).await.ok()?.ok().map(Box::new)
+}
+
+/// Serves a connection until it ends.
 pub(crate) async fn serve<S>(
-    io: S,
+    socket: &mut WebSocketStream<S>,
     flow: FlowInfo,
     inbound: &mpsc::Sender<Inbound>,
     outgoing: &mut mpsc::Receiver<Outgoing>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(4096)
-        .write_buffer_size(4096)
-        .max_message_size(Some(MESSAGE))
-        .max_frame_size(Some(MESSAGE));
-    let upgrade = tokio_tungstenite::accept_hdr_async_with_config(io, choose_sip, Some(config));
-    let Ok(Ok(mut socket)) = tokio::time::timeout(HANDSHAKE, upgrade).await else { return };
-    exchange(&mut socket, flow, inbound, outgoing).await;
+    exchange(socket, flow, inbound, outgoing).await;
     let _ = tokio::time::timeout(PATIENCE, socket.close(None)).await;
 }
 
