@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::path::PathBuf;
+#[path = "../../../core/gateway/tests/redis/mod.rs"]
+mod redis;
+
+use redis::{Folder, Redis};
 
 use wakeline_e2e::Browser;
 use wakeline_flow::Transport;
@@ -15,33 +18,25 @@ const PROJECT: &str = "the-browsers-project";
 const CANARY: &str = "canary:APA91bOfTheOperator";
 
 struct Site {
-    folder: PathBuf,
+    folder: Folder,
     _push: FcmService,
     config: Config,
     gateway: Handle,
 }
 
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
 impl Site {
     async fn new(token: &str) -> Site {
-        let mut name = [0_u8; 8];
-        getrandom::fill(&mut name).unwrap();
-        let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
-        let folder = std::env::temp_dir().join(format!("wakeline-e2e-{name}"));
-        std::fs::create_dir_all(&folder).unwrap();
+        Site::of(token, |_| {}).await
+    }
+
+    async fn of(token: &str, change: impl FnOnce(&mut Config)) -> Site {
+        let folder = Folder::new("e2e");
         let options = FcmOptions { project: PROJECT.to_owned(), ..FcmOptions::default() };
         let push = FcmService::start(options).await.unwrap();
-        std::fs::write(folder.join("ca.pem"), push.ca_pem()).unwrap();
-        std::fs::write(folder.join("account.json"), push.service_account_json()).unwrap();
         let mut config = Config::default().on_any_port();
         config.push.fcm.endpoint = push.endpoint();
-        config.push.fcm.ca_file = folder.join("ca.pem");
-        config.push.fcm.service_accounts = vec![folder.join("account.json")];
+        config.push.fcm.ca_file = folder.write("ca.pem", push.ca_pem());
+        config.push.fcm.service_accounts = vec![folder.write("account.json", &push.service_account_json())];
         config.push.canary.push(Canary {
             provider: "fcm".to_owned(),
             param: PROJECT.to_owned(),
@@ -55,6 +50,7 @@ impl Site {
         }
         config.admin.listen = vec!["127.0.0.1:0".parse().unwrap()];
         config.admin.token = token.into();
+        change(&mut config);
         let gateway = Gateway::start(config.clone()).unwrap();
         config.listen.tcp = vec![gateway.address(Transport::Tcp).unwrap()];
         for others in
@@ -78,7 +74,7 @@ impl Site {
     }
 
     async fn browser(&self) -> Browser {
-        Browser::start(&self.folder.join("profile")).await
+        Browser::start(&self.folder.0.join("profile")).await
     }
 }
 
@@ -120,7 +116,7 @@ async fn an_operator_sees_on_a_phone_why_a_call_rang_who_is_there_and_that_pushe
     site.call().await;
     browser.until("document.querySelector('#log .list').innerText.includes('device answered')").await;
 
-    for section in ["wakes", "devices", "numbers", "log"] {
+    for section in ["wakes", "devices", "numbers", "nodes", "log"] {
         browser.run(&format!("location.hash = '#{section}'")).await;
         browser.until(&format!("!document.querySelector('#{section}').hidden")).await;
         let fits = browser.run("document.documentElement.scrollWidth <= window.innerWidth").await;
@@ -150,4 +146,49 @@ async fn the_page_asks_for_the_token_and_keeps_it_in_its_tab() {
     browser.until("document.querySelector('#state').innerText.startsWith('up ')").await;
     assert_eq!(browser.run("document.querySelector('#door').hidden").await, true);
     assert_eq!(browser.run("document.cookie + JSON.stringify(localStorage)").await, "{}");
+}
+
+#[tokio::test]
+async fn an_operator_sees_the_nodes_of_a_cluster_and_drains_one_and_takes_it_back() {
+    let ground = Folder::new("e2e-cluster");
+    let server = Redis::start(&ground.0);
+    let node = async |name: &str| {
+        Site::of("0123456789abcdef", |config| {
+            config.store.url = format!("redis+unix://{}", server.socket.display()).into();
+            config.cluster.node = name.to_owned();
+            config.cluster.address = "127.0.0.1".to_owned();
+        })
+        .await
+    };
+    let (one, two) = (node("one").await, node("two").await);
+    let mut browser = one.browser().await;
+    browser.open(&format!("{}#nodes", one.page())).await;
+    browser
+        .run("document.querySelector('#token').value = '0123456789abcdef'; document.querySelector('#door').requestSubmit()")
+        .await;
+    let said = |text: &str| format!("document.querySelector('#nodes .list').innerText.includes('{text}')");
+    browser.until("[...document.querySelectorAll('#nodes .list > li')].filter((one) => one.innerText.includes('serving')).length === 2").await;
+    browser.until(&said("this one")).await;
+    assert_eq!(browser.run("document.querySelector('#nodes .none').hidden").await, true);
+    assert_eq!(
+        browser.run("document.documentElement.scrollWidth <= window.innerWidth").await,
+        true,
+        "wider than a phone"
+    );
+    // Who thinks better of it has changed nothing.
+    browser.run("document.querySelector('#nodes .drain').click()").await;
+    browser.run("document.querySelector('#nodes .keep').click()").await;
+    assert_eq!(browser.run("document.querySelector('#nodes .sure').hidden").await, true);
+    assert!(!one.gateway.nodes().await[0].condition.draining);
+    browser.run("document.querySelector('#nodes .drain').click()").await;
+    browser.run("document.activeElement.click()").await;
+    browser.until(&said("drained: it may end")).await;
+    assert!(one.gateway.nodes().await[0].condition.draining);
+    assert!(!two.gateway.nodes().await[0].condition.draining);
+    browser.until("document.querySelector('#nodes .drain').innerText === 'Take this node back'").await;
+    browser.run("document.querySelector('#nodes .drain').click()").await;
+    browser.until("document.querySelector('#nodes .drain').innerText === 'Drain this node'").await;
+    assert!(!one.gateway.nodes().await[0].condition.draining);
+    // The first answer, before the token was there, is a 401.
+    assert!(browser.complaints().iter().all(|one| one.contains("401")), "{:?}", browser.complaints());
 }

@@ -2,10 +2,11 @@
 'use strict';
 
 const $ = (selector, root = document) => root.querySelector(selector);
-const sections = ['wakes', 'devices', 'numbers', 'log'];
+const sections = ['wakes', 'devices', 'numbers', 'nodes', 'log'];
 let shown = 'wakes';
 let nextAor = 0;
 let reading = null;
+let draining = false;
 
 function element(name, text, kind) {
   const made = document.createElement(name);
@@ -131,6 +132,54 @@ async function numbers() {
   $('#numbers dl').replaceChildren(...rows);
 }
 
+function node(one) {
+  const item = element('li');
+  const [word, kind] = one.draining ? [one.contexts ? 'draining' : 'drained: it may end', 'wait']
+    : one.own || one.linked ? ['serving', 'good'] : ['cannot be reached from here', 'bad'];
+  item.append(element('strong', one.name || 'this gateway'), ' ', element('span', word, kind));
+  if (one.own && one.name) item.append(' ', element('span', 'this one', 'quiet'));
+  const table = element('table');
+  const facts = {
+    up: `${Math.round(one.up_ms / 1000)} s`, devices: one.bindings, requests: `${one.contexts} in progress`,
+    held: `${one.held} for sleeping devices`,
+  };
+  if (one.name) facts.address = one.address;
+  if (!one.own) facts.heard = `${(one.heard_ms / 1000).toFixed(1)} s ago`;
+  for (const [name, text] of Object.entries(facts)) {
+    const row = table.insertRow();
+    row.append(element('td', name), element('td', text));
+  }
+  item.append(table);
+  return item;
+}
+
+async function nodes() {
+  const found = await json('api/nodes');
+  const own = found.find((one) => one.own);
+  $('#nodes .none').hidden = own.name !== '';
+  $('#nodes .list').replaceChildren(...found.map(node));
+  draining = own.draining;
+  const button = $('#nodes .drain');
+  button.textContent = draining ? 'Take this node back' : 'Drain this node';
+  button.hidden = !$('#nodes .sure').hidden;
+}
+
+function sure(asked) {
+  $('#nodes .sure').hidden = !asked;
+  $('#nodes .drain').hidden = asked;
+  $(asked ? '#nodes .sure button' : '#nodes .drain').focus();
+}
+
+async function drain(method) {
+  try {
+    await ask('api/drain', { method });
+    sure(false);
+    await refresh();
+  } catch (error) {
+    tell(error.message, 'bad');
+  }
+}
+
 async function log() {
   if (reading) return;
   const stop = new AbortController();
@@ -170,7 +219,7 @@ function line(event) {
   while (list.children.length > 500) list.lastChild.remove();
 }
 
-const VIEWS = { wakes, devices, numbers, log };
+const VIEWS = { wakes, devices, numbers, nodes, log };
 
 async function refresh() {
   try {
@@ -180,7 +229,7 @@ async function refresh() {
       + (silent.length ? ` · canary pushes fail: ${silent.join(', ')}` : '');
     tell(`up ${Math.round(stats.up_ms / 1000)} s · ${stats.gauges.bindings} devices · ${stats.gauges.held} held${trouble}`,
       trouble ? 'bad' : '');
-    if (shown === 'wakes' || shown === 'numbers') await VIEWS[shown]();
+    if (shown === 'wakes' || shown === 'numbers' || shown === 'nodes') await VIEWS[shown]();
   } catch (error) {
     tell(error.message, 'bad');
   }
@@ -213,6 +262,12 @@ $('#devices .find').addEventListener('submit', async (event) => {
   $('#devices .list').replaceChildren(one ? aor(one) : element('li', `${name} is no address of record of this gateway`));
   $('#devices .more').hidden = true;
 });
+$('#nodes .drain').addEventListener('click', () => { if (draining) drain('DELETE'); else sure(true); });
+$('#nodes .sure').addEventListener('submit', (event) => {
+  event.preventDefault();
+  drain('POST');
+});
+$('#nodes .keep').addEventListener('click', () => sure(false));
 addEventListener('hashchange', show);
 refresh().then(show);
 setInterval(refresh, 2000);
