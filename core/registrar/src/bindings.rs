@@ -1,6 +1,7 @@
 //! All bindings, by number and by push token. Which belong to an address of record stands with the account.
 
-use smallvec::SmallVec;
+use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
 
 use crate::binding::Binding;
 use crate::keyed::{Keyed, Table};
@@ -9,14 +10,16 @@ use crate::number::BindingId;
 /// The table.
 pub(crate) struct Bindings {
     by_id: Table<u64, Binding>,
-    /// By token digest. One token may stand in several bindings, but only of one device.
-    by_token: Table<u64, SmallVec<[BindingId; 2]>>,
+    /// By token digest.
+    by_token: Table<u64, BindingId>,
+    /// The further ones: one token may stand in several bindings, but only of one device.
+    further: BTreeSet<(u64, BindingId)>,
     last_id: u64,
 }
 
 impl Bindings {
     pub(crate) fn new(keyed: Keyed) -> Bindings {
-        Bindings { by_id: keyed.table(), by_token: keyed.table(), last_id: 0 }
+        Bindings { by_id: keyed.table(), by_token: keyed.table(), further: BTreeSet::new(), last_id: 0 }
     }
 
     /// A number that was never used, also not by a binding of the store.
@@ -58,26 +61,38 @@ impl Bindings {
     }
 
     fn attach(&mut self, token: u64, id: BindingId) {
-        if token != 0 {
-            let ids = self.by_token.entry(token).or_default();
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
+        if token == 0 {
+            return;
+        }
+        match self.by_token.entry(token) {
+            Entry::Vacant(free) => drop(free.insert(id)),
+            Entry::Occupied(first) if *first.get() == id => {}
+            Entry::Occupied(_) => drop(self.further.insert((token, id))),
         }
     }
 
     fn detach(&mut self, token: u64, id: BindingId) {
-        if let Some(ids) = self.by_token.get_mut(&token) {
-            ids.retain(|one| *one != id);
-            if ids.is_empty() {
-                self.by_token.remove(&token);
-            }
+        if self.further.remove(&(token, id)) || self.by_token.get(&token) != Some(&id) {
+            return;
         }
+        let next = self.further_of(token).next();
+        match next {
+            Some(next) => {
+                self.further.remove(&(token, next));
+                self.by_token.insert(token, next);
+            }
+            None => drop(self.by_token.remove(&token)),
+        }
+    }
+
+    fn further_of(&self, token: u64) -> impl Iterator<Item = BindingId> {
+        self.further.range((token, BindingId(0))..=(token, BindingId(u64::MAX))).map(|(_, id)| *id)
     }
 
     /// Every binding that carries this token.
     pub(crate) fn with_token(&self, token: u64) -> impl Iterator<Item = &Binding> {
-        self.by_token.get(&token).into_iter().flatten().filter_map(|id| self.get(*id))
+        let first = self.by_token.get(&token).copied();
+        first.into_iter().chain(self.further_of(token)).filter_map(|id| self.get(id))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -111,8 +126,16 @@ mod tests {
         table.set_token(BindingId(5), 51);
         assert_eq!((ids(&table, 50), ids(&table, 51)), (vec![6], vec![5]));
         table.set_token(BindingId(5), 0);
+        table.insert(binding(8, 50));
+        table.insert(binding(9, 50));
+        assert_eq!(ids(&table, 50), [6, 8, 9]);
+        // Whichever goes, the others are still found.
         assert!(table.remove(BindingId(6)).is_some());
-        assert!(table.by_token.is_empty());
+        assert_eq!(ids(&table, 50), [8, 9]);
+        assert!(table.remove(BindingId(9)).is_some());
+        assert_eq!(ids(&table, 50), [8]);
+        assert!(table.remove(BindingId(8)).is_some());
+        assert!(table.by_token.is_empty() && table.further.is_empty());
         assert_eq!(table.len(), 1);
     }
 }
